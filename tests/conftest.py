@@ -42,7 +42,7 @@ def repository() -> Path:
 
 @pytest.fixture(scope="session")
 def require() -> Callable[[str, str], NoReturn]:
-    """Call as `require(tier, reason)` where a tier is absent: skips, or fails when RISKCAL_REQUIRE names it."""
+    """Call as `require(tier, reason)` where a tier is absent: it skips, or fails if the tier is required."""
     return _require
 
 
