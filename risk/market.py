@@ -1,0 +1,451 @@
+"""What was known of a market at one instant: prices, oracle facts, depth, positions, parameters in force.
+
+Time is UTC in int64 unix seconds. `observed_at` is what a value is about, `known_at` when the public could
+know it; a bar is known at its end. When we fetched it is outside every artifact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from risk.artifact import Artifact, Table
+from risk.errors import DataError
+from risk.parameters import Key, ParameterSet
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+NUMERAIRE = "USD"
+"""The unit of account; as a debt asset its price is one by definition."""
+
+
+def frozen(values: npt.ArrayLike, dtype: type = np.float64) -> npt.NDArray[Any]:
+    """A read-only contiguous copy."""
+    array: npt.NDArray[Any] = np.array(values, dtype=dtype, order="C")
+    array.setflags(write=False)
+    return array
+
+
+class Verdict(StrEnum):
+    """What a quality check says of a series."""
+
+    GOOD = "good"
+    SUSPECT = "suspect"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class PriceSeries:
+    """One field of one source's price of `base` in `quote`.
+
+    Attributes
+    ----------
+    id
+        Name of the feed.
+    base, quote, source
+        E.g. ``ETH``, ``USD``, ``files:eth.csv.gz``.
+    field
+        ``open``, ``high``, ``low``, ``close``, ``volume`` or ``rate``.
+    interval
+        Bar length in seconds.
+    observed_at, known_at
+        (n,) unix seconds, strictly increasing; for a bar both are its end.
+    value
+        (n,) price or amount; finite and, for prices, positive.
+    """
+
+    id: str
+    base: str
+    quote: str
+    source: str
+    field: str
+    interval: int
+    observed_at: IntArray
+    known_at: IntArray
+    value: FloatArray
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "observed_at", frozen(self.observed_at, np.int64))
+        object.__setattr__(self, "known_at", frozen(self.known_at, np.int64))
+        object.__setattr__(self, "value", frozen(self.value))
+        if not len(self.observed_at) == len(self.known_at) == len(self.value):
+            raise DataError("times and values differ in length", field=self.id)
+        if not np.isfinite(self.value).all():
+            raise DataError("a value is not finite", field=self.id)
+        if len(self.observed_at) > 1 and (np.diff(self.observed_at) <= 0).any():
+            raise DataError("times are not strictly increasing", field=self.id)
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def as_of(self, instant: int) -> PriceSeries:
+        """The part that was known at `instant`."""
+        return self._take(self.known_at <= instant)
+
+    def since(self, instant: int) -> PriceSeries:
+        """The part observed at or after `instant`."""
+        return self._take(self.observed_at >= instant)
+
+    def _take(self, mask: npt.NDArray[np.bool_]) -> PriceSeries:
+        return PriceSeries(
+            self.id, self.base, self.quote, self.source, self.field, self.interval,
+            self.observed_at[mask], self.known_at[mask], self.value[mask],
+        )  # fmt: skip
+
+    def log_returns(self) -> tuple[IntArray, FloatArray]:
+        """End times (n-1,) and log returns (n-1,) between neighbouring bars.
+
+        A return across a gap belongs to the whole gap, not to one bar, and is left out: the number left out
+        is in the series' quality verdict.
+        """
+        whole = np.diff(self.observed_at) == self.interval
+        return frozen(self.observed_at[1:][whole], np.int64), frozen(np.diff(np.log(self.value))[whole])
+
+
+class Impact(StrEnum):
+    """What "within x %" means on a liquidity curve."""
+
+    AVERAGE = "average"
+    MARGINAL = "marginal"
+
+
+class Origin(StrEnum):
+    """Where a figure that is not calibrated comes from."""
+
+    MEASURED = "measured"
+    DECLARED = "declared"
+    ASSUMED = "assumed"
+
+
+@dataclass(frozen=True, slots=True)
+class LiquidityCurve:
+    """Price impact against size sold of `base` for `quote`.
+
+    Attributes
+    ----------
+    size_usd
+        (n,) US dollars, strictly increasing, first above zero.
+    impact
+        (n,) fraction of the price lost, non-decreasing, below one.
+    kind
+        Whether `impact` is of the average or the marginal price.
+    origin
+        Measured, declared, or an assumption (a share of the daily volume).
+    """
+
+    base: str
+    quote: str
+    size_usd: FloatArray
+    impact: FloatArray
+    kind: Impact
+    origin: Origin
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size_usd", frozen(self.size_usd))
+        object.__setattr__(self, "impact", frozen(self.impact))
+        good = (
+            len(self.size_usd) == len(self.impact) > 0
+            and np.isfinite(self.size_usd).all()
+            and np.isfinite(self.impact).all()
+            and self.size_usd[0] > 0
+            and (np.diff(self.size_usd) > 0).all()
+            and (np.diff(self.impact) >= 0).all()
+            and self.impact[0] >= 0
+            and self.impact[-1] < 1
+        )
+        if not good:
+            raise DataError(
+                "a liquidity curve is not monotone",
+                field=f"{self.base}/{self.quote}",
+                remedy="Sizes must grow, impacts must not fall, and both must be positive",
+            )
+
+    def size_within(self, impact: float) -> float:
+        """US dollars that can be sold within `impact`; linear between points, never beyond the last."""
+        sizes, impacts = np.concatenate(([0.0], self.size_usd)), np.concatenate(([0.0], self.impact))
+        if impact >= impacts[-1]:
+            return float(sizes[-1])
+        index = int(np.searchsorted(impacts, impact, side="right"))
+        low, high = impacts[index - 1], impacts[index]
+        return float(sizes[index - 1] + (sizes[index] - sizes[index - 1]) * (impact - low) / (high - low))
+
+    def impact_of(self, size_usd: float) -> float:
+        """Impact of selling `size_usd`; extrapolated beyond the last point by its average slope, below one."""
+        sizes, impacts = np.concatenate(([0.0], self.size_usd)), np.concatenate(([0.0], self.impact))
+        if size_usd <= sizes[-1]:
+            return float(np.interp(size_usd, sizes, impacts))
+        return float(min(impacts[-1] * size_usd / sizes[-1], 1.0 - 1e-9))
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """Accounts with collateral and debt by asset, in whole tokens.
+
+    Attributes
+    ----------
+    accounts, assets
+        Names of the rows and columns.
+    collateral, debt
+        (n_accounts, n_assets), non-negative.
+    origin
+        Measured (read from chain), declared in a file, or assumed (the reference book).
+    """
+
+    accounts: tuple[str, ...]
+    assets: tuple[str, ...]
+    collateral: FloatArray
+    debt: FloatArray
+    origin: Origin
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "collateral", frozen(self.collateral))
+        object.__setattr__(self, "debt", frozen(self.debt))
+        shape = (len(self.accounts), len(self.assets))
+        if self.collateral.shape != shape or self.debt.shape != shape:
+            raise DataError(
+                "the book's arrays do not match its accounts and assets", field="book", value=self.debt.shape
+            )
+        for name, array in (("collateral", self.collateral), ("debt", self.debt)):
+            if not np.isfinite(array).all() or (array < 0).any():
+                raise DataError("a position is negative or not finite", field=f"book.{name}")
+
+
+@dataclass(frozen=True, slots=True)
+class OracleFacts:
+    """How an asset's on-chain feed updates.
+
+    Attributes
+    ----------
+    deviation
+        Move that triggers an update, as a fraction; it compounds into the move that a threshold must stand.
+    heartbeat, latency
+        Seconds; latency goes into the liquidation delay.
+    """
+
+    deviation: float
+    heartbeat: int
+    latency: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepBound:
+    """How far and how often a steward may move a parameter.
+
+    Attributes
+    ----------
+    step
+        Largest change, in absolute points or relative to the current value.
+    relative
+        Which of the two.
+    minimum_delay
+        Seconds between two changes.
+    """
+
+    step: float
+    relative: bool
+    minimum_delay: int
+
+
+@dataclass(frozen=True, slots=True)
+class MarketSnapshot:
+    """Everything that was known at one instant; the input of calibration, policy and stress.
+
+    Attributes
+    ----------
+    as_of
+        Unix seconds; nothing in it was known later.
+    assets
+        Assets in the universe as of the date.
+    series
+        Price series by source; the close of an asset is `close`.
+    depth
+        Liquidity curve by ``base/quote``.
+    book
+        Positions, or None where none is known.
+    in_force, changed_at
+        Parameters in force and when each last changed (unix seconds).
+    bounds
+        Step bound by parameter name.
+    oracle
+        Facts by asset.
+    quality
+        Table of checks: ``series, check, verdict, count, detail``.
+    """
+
+    as_of: int
+    assets: tuple[str, ...]
+    series: tuple[PriceSeries, ...]
+    depth: Mapping[str, LiquidityCurve]
+    book: Book | None
+    in_force: ParameterSet
+    changed_at: Mapping[Key, int]
+    bounds: Mapping[str, StepBound]
+    oracle: Mapping[str, OracleFacts]
+    quality: Table
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    settings_hash: str = ""
+
+    SCHEMA = "riskcal/snapshot/1"
+
+    def field_of(self, asset: str, field: str) -> PriceSeries | None:
+        """The series of one field of an asset, or None."""
+        return next((s for s in self.series if s.base == asset and s.field == field), None)
+
+    def close(self, asset: str) -> PriceSeries:
+        """Closing prices of an asset.
+
+        Raises
+        ------
+        DataError
+            When the snapshot has none.
+        """
+        found = self.field_of(asset, "close")
+        if found is None:
+            raise DataError("no price series", field=asset, remedy="Give the asset a feed in the settings")
+        return found
+
+    def last_price(self, asset: str) -> float:
+        """Last close; one for the unit of account."""
+        return 1.0 if asset == NUMERAIRE else float(self.close(asset).value[-1])
+
+    def pair(self, collateral: str, debt: str) -> PriceSeries:
+        """Closes of collateral in units of debt, on the bars that both have.
+
+        Raises
+        ------
+        DataError
+            When the bars differ in length, or fewer than nine in ten of the shorter series' bars within the
+            common span share an end time: such a ratio would mix instants.
+        """
+        first = self.close(collateral)
+        if debt == NUMERAIRE:
+            return first
+        second = self.close(debt)
+        name = f"{collateral}:{debt}"
+        if first.interval != second.interval:
+            raise DataError("the pair's bars differ in length", field=name, remedy="Compare assets on the same bar")
+        common, left, right = np.intersect1d(first.observed_at, second.observed_at, return_indices=True)
+        start, stop = (
+            max(first.observed_at[0], second.observed_at[0]),
+            min(first.observed_at[-1], second.observed_at[-1]),
+        )
+        within = min(int(((s.observed_at >= start) & (s.observed_at <= stop)).sum()) for s in (first, second))
+        if len(common) < 0.9 * max(within, 1):
+            raise DataError(
+                f"only {len(common)} of {within} bars end at the same instant",
+                field=name,
+                remedy="Use sources whose days end at the same hour, or drop the pair",
+            )
+        known = np.maximum(first.known_at[left], second.known_at[right])
+        return PriceSeries(
+            name, collateral, debt, f"{first.source} / {second.source}", "close", first.interval,
+            common, known, first.value[left] / second.value[right],
+        )  # fmt: skip
+
+    def artifact(self) -> Artifact:
+        """Logical content, for hashing and for the run folder."""
+        head = ("id", "base", "quote", "source", "field", "interval")
+        listed = Table.from_rows(
+            {name: "i8" if name == "interval" else "str" for name in head},
+            ([getattr(s, name) for name in head] for s in self.series),
+        )
+        prices = Table(
+            {
+                "series": np.repeat(np.arange(len(self.series)), [len(s) for s in self.series]),
+                "observed_at": _joined((s.observed_at for s in self.series), np.int64),
+                "known_at": _joined((s.known_at for s in self.series), np.int64),
+                "value": _joined((s.value for s in self.series), np.float64),
+            }
+        )
+        depth = Table.from_rows(
+            {"pair": "str", "kind": "str", "origin": "str", "size_usd": "f8", "impact": "f8"},
+            (
+                (pair, curve.kind, curve.origin, size, impact)
+                for pair, curve in sorted(self.depth.items())
+                for size, impact in zip(curve.size_usd, curve.impact, strict=True)
+            ),
+        )
+        tables = {"series": listed, "prices": prices, "depth": depth, "quality": self.quality}
+        if self.book is not None:
+            rows, columns = np.nonzero((self.book.collateral > 0) | (self.book.debt > 0))
+            tables["book"] = Table.from_rows(
+                {"account": "str", "asset": "str", "collateral": "f8", "debt": "f8"},
+                (
+                    (self.book.accounts[i], self.book.assets[j], self.book.collateral[i, j], self.book.debt[i, j])
+                    for i, j in zip(rows.tolist(), columns.tolist(), strict=True)
+                ),
+            )
+        document = {
+            "as_of": self.as_of,
+            "assets": self.assets,
+            "book": None
+            if self.book is None
+            else {"origin": self.book.origin, "accounts": self.book.accounts, "assets": self.book.assets},
+            "in_force": {str(key): str(value) for key, value in self.in_force.values.items()},
+            "changed_at": {str(key): at for key, at in sorted(self.changed_at.items())},
+            "bounds": {
+                name: {"step": b.step, "relative": b.relative, "minimum_delay": b.minimum_delay}
+                for name, b in self.bounds.items()
+            },
+            "oracle": {
+                name: {"deviation": o.deviation, "heartbeat": o.heartbeat, "latency": o.latency}
+                for name, o in self.oracle.items()
+            },
+        }
+        return Artifact(self.SCHEMA, document, tables, self.inputs, self.settings_hash)
+
+    @classmethod
+    def from_artifact(cls, artifact: Artifact) -> MarketSnapshot:
+        """Rebuild from logical content."""
+        document, tables = artifact.document, artifact.tables
+        prices = tables["prices"]
+        series = []
+        for index, row in enumerate(tables["series"].rows()):
+            mask = prices["series"] == index
+            series.append(
+                PriceSeries(
+                    **row, observed_at=prices["observed_at"][mask], known_at=prices["known_at"][mask],
+                    value=prices["value"][mask],
+                )
+            )  # fmt: skip
+        depth = {}
+        for pair in dict.fromkeys(tables["depth"]["pair"].tolist()):
+            part = tables["depth"].where(pair=pair)
+            base, _, quote = pair.partition("/")
+            kind, origin = Impact(str(part["kind"][0])), Origin(str(part["origin"][0]))
+            depth[pair] = LiquidityCurve(base, quote, part["size_usd"], part["impact"], kind, origin)
+        book = None
+        if (head := document["book"]) is not None:
+            accounts, assets = tuple(head["accounts"]), tuple(head["assets"])
+            collateral, debt = np.zeros((len(accounts), len(assets))), np.zeros((len(accounts), len(assets)))
+            row_of, column_of = {a: i for i, a in enumerate(accounts)}, {a: j for j, a in enumerate(assets)}
+            for row in tables["book"].rows():
+                i, j = row_of[row["account"]], column_of[row["asset"]]
+                collateral[i, j], debt[i, j] = row["collateral"], row["debt"]
+            book = Book(accounts, assets, collateral, debt, Origin(head["origin"]))
+        in_force = ParameterSet.from_texts(document["in_force"])
+        return cls(
+            as_of=int(document["as_of"]),
+            assets=tuple(document["assets"]),
+            series=tuple(series),
+            depth=MappingProxyType(depth),
+            book=book,
+            in_force=in_force,
+            changed_at={Key.parse(key): int(at) for key, at in document["changed_at"].items()},
+            bounds={name: StepBound(**bound) for name, bound in document["bounds"].items()},
+            oracle={name: OracleFacts(**facts) for name, facts in document["oracle"].items()},
+            quality=tables["quality"],
+            inputs=artifact.inputs,
+            settings_hash=artifact.settings_hash,
+        )
+
+
+def _joined(arrays: Iterable[npt.NDArray[Any]], dtype: type) -> npt.NDArray[Any]:
+    listed = list(arrays)
+    return np.concatenate(listed) if listed else np.empty(0, dtype=dtype)

@@ -1,0 +1,391 @@
+"""Settings: one TOML file, read into frozen models. Unknown keys are errors; appetite has no defaults.
+
+Ratios, money and durations are strings with their unit (``"1%"``, ``"50000 USD"``, ``"28d"``).
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from risk.artifact import json_hash
+from risk.errors import SettingsError, UnitError
+from risk.market import NUMERAIRE
+from risk.parameters import SPECS
+from risk.units import Dimension, parse_quantity
+
+
+def _reader(dimension: Dimension) -> BeforeValidator:
+    def read(value: object) -> object:
+        if not isinstance(value, str):
+            if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
+                raise ValueError(f"write the value with its unit, as a string; {value!r} has none")
+            return value
+        try:
+            return parse_quantity(value, dimension).value
+        except UnitError as error:
+            raise ValueError(str(error)) from error
+
+    return BeforeValidator(read)
+
+
+Fraction = Annotated[float, _reader(Dimension.RATIO), Field(ge=0, lt=1)]
+"""A ratio from 0 (included) to 100 % (excluded), as a float fraction."""
+Dollars = Annotated[float, _reader(Dimension.USD), Field(ge=0)]
+"""An amount in US dollars."""
+Duration = Annotated[int, _reader(Dimension.SECONDS), Field(gt=0)]
+"""Seconds, above zero."""
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$", max_length=64)]
+Address = Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")]
+
+
+class Model(BaseModel):
+    """Frozen, and strict about unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Appetite(Model):
+    """Risk appetite: declared by the protocol, never assumed. Every field is required.
+
+    Attributes
+    ----------
+    expected_bad_debt_usd_per_year
+        Mean bad debt that the protocol accepts.
+    es99_usd, es_horizon
+        Expected shortfall at 99 % over the horizon that it accepts.
+    backstop_usd
+        What stands behind the pool, in a stable unit.
+    parameter_life
+        How long a slow parameter is meant to stand.
+    shortfall_tolerance_usd, breach_probability
+        P(pool shortfall > tolerance within the life) must not exceed the probability.
+    mean_loss_given_crossing
+        Accepted mean loss per unit of debt that crosses its threshold, where no book is known.
+    """
+
+    expected_bad_debt_usd_per_year: Dollars
+    es99_usd: Dollars
+    es_horizon: Duration
+    backstop_usd: Dollars
+    parameter_life: Duration
+    shortfall_tolerance_usd: Dollars
+    breach_probability: Fraction
+    mean_loss_given_crossing: Fraction
+
+
+class Execution(Model):
+    """How borrowers, keepers and the market behave while a position is closed. Every field is required.
+
+    Attributes
+    ----------
+    reaction_time, reaction_confidence
+        Time a borrower has to react, and the confidence with which the collateral factor gives it.
+    keeper_delay
+        From the crossing to the first liquidation; the oracle's latency is added.
+    recovery_half_life
+        Half-life with which depth that was used comes back.
+    stressed_depth
+        Share of today's depth that is left in a crash.
+    volume_share_as_depth
+        Share of the daily volume that stands in for depth within 5 % (average) where none is known.
+    liquidatable_share
+        Largest share of a collateral's debt that is liquidated in one event.
+    gas_share, execution_move, protocol_share
+        Gas and flash-loan fee per unit of debt; move while a keeper executes; protocol's share of the bonus.
+    user_margin_horizon
+        Time a trader has to add margin.
+    """
+
+    reaction_time: Duration
+    reaction_confidence: Fraction
+    keeper_delay: Duration
+    recovery_half_life: Duration
+    stressed_depth: Fraction
+    volume_share_as_depth: Fraction
+    liquidatable_share: Fraction
+    gas_share: Fraction
+    execution_move: Fraction
+    protocol_share: Fraction
+    user_margin_horizon: Duration
+
+
+class Market(Model):
+    """A place that has parameters: a lending market, a perpetuals venue, a pool venue."""
+
+    protocol: Literal["aave_v3", "generic"]
+    chain_id: int | None = None
+    configurator: Address | None = None
+
+    @model_validator(mode="after")
+    def _addressed(self) -> Market:
+        if self.protocol == "aave_v3" and (self.chain_id is None or self.configurator is None):
+            raise ValueError("an aave_v3 market needs chain_id and configurator (the PoolConfigurator's address)")
+        return self
+
+
+AssetClass = Literal["large_cap", "mid_cap", "exchange_token", "algorithmic", "stable", "wrapped"]
+Backing = Literal["fiat", "crypto", "algorithmic"]
+
+
+class Asset(Model):
+    """An asset, where it is used, and what it may be borrowed against.
+
+    Attributes
+    ----------
+    asset_class
+        Chooses the asset's path in historical scenarios.
+    reserve, perpetual, pool
+        Names of the markets where it is a reserve, has a perpetual, or a pool with a swap fee.
+    symbol
+        Name of the reserve where it differs from the asset (``WETH`` for ``ETH``).
+    token, decimals
+        The token's contract, for calldata.
+    debts
+        Assets that are borrowed against it in material size; ``USD`` is the unit of account.
+    peg, backing
+        The asset whose price it should keep, and what backs it.
+    supply_usd
+        Reference exposure where no supply cap is in force.
+    loan_to_value_ceiling
+        Structural ceiling of the threshold; none for most.
+    """
+
+    asset_class: AssetClass
+    reserve: Name | None = None
+    perpetual: Name | None = None
+    pool: Name | None = None
+    symbol: Name | None = None
+    token: Address | None = None
+    decimals: int = Field(default=18, ge=0, le=36)
+    debts: tuple[Name, ...] = (NUMERAIRE,)
+    peg: Name | None = None
+    backing: Backing | None = None
+    supply_usd: Dollars | None = None
+    threshold_ceiling: Fraction | None = None
+
+
+class FileFeed(Model):
+    """Prices from CSV, CSV.gz or Parquet.
+
+    Attributes
+    ----------
+    path
+        Relative to the settings file.
+    columns
+        Our field name to the file's column: ``time`` and ``close``, and any of open, high, low, volume.
+    interval
+        Bar length.
+    stamp
+        Whether the time column marks a bar's open or close.
+    time_unit
+        How times are written; ``auto`` tells dates, ISO times and seconds or milliseconds apart by value.
+    timezone
+        Zone of times that carry none.
+    start, stop
+        Rows stamped before `start`, or at or after `stop` (ISO dates), are another asset's: dropped and counted.
+    """
+
+    kind: Literal["files"]
+    asset: Name
+    quote: Name = NUMERAIRE
+    path: str
+    columns: Mapping[str, str] = Field(default_factory=lambda: {"time": "time", "close": "close"})
+    interval: Duration = 86400
+    stamp: Literal["open", "close"] = "open"
+    time_unit: Literal["auto", "s", "ms", "iso", "date"] = "auto"
+    timezone: str = "UTC"
+    start: str | None = None
+    stop: str | None = None
+
+
+class SampleFeed(Model):
+    """The embedded sample market: all its assets, positions, depth and parameters in force."""
+
+    kind: Literal["sample"]
+
+
+Feed = Annotated[FileFeed | SampleFeed, Field(discriminator="kind")]
+
+
+class Models(Model):
+    """How models are fitted and simulated.
+
+    Attributes
+    ----------
+    window
+        Longest history used, in bars; None for all.
+    minimum_observations
+        Fewer returns than this is a refusal.
+    volatility
+        Models that race; ``ewma_t`` always runs.
+    confidence
+        Confidences of the risk figures.
+    posterior_draws, paths_per_draw
+        Parameter draws behind a band, and common random paths under each.
+    refit_interval
+        Bars between refits of the walk-forward test; `walk_forward_window` its window.
+    monte_carlo_paths, monte_carlo_horizon
+        Joint paths of the stress simulation and their length.
+    """
+
+    window: int | None = Field(default=None, ge=250)
+    minimum_observations: int = Field(default=120, ge=60)
+    volatility: tuple[Literal["ewma_t", "garch_t", "gjr_t"], ...] = ("ewma_t", "garch_t", "gjr_t")
+    confidence: tuple[Fraction, ...] = (0.95, 0.99, 0.995)
+    posterior_draws: int = Field(default=50, ge=20, le=1000)
+    paths_per_draw: int = Field(default=200, ge=50, le=100_000)
+    walk_forward_window: int = Field(default=500, ge=250)
+    refit_interval: int = Field(default=30, ge=1)
+    monte_carlo_paths: int = Field(default=2000, ge=200, le=1_000_000)
+    monte_carlo_horizon: Duration = 14 * 86400
+
+
+class Policy(Model):
+    """Choices of the policy layer that are not appetite.
+
+    Attributes
+    ----------
+    bonus_grid
+        Liquidation bonuses to choose from, ascending.
+    cap_to_depth
+        Supply cap as a multiple of the depth within the bonus.
+    margin_confidence
+        Confidence of margins; `stress_weight` and `stress_quantile_window` blend in the stressed window.
+    tiers
+        Notional limits of the margin tiers, ascending; the last has no further tier.
+    liquidation_fee
+        Charged on a liquidated perpetual.
+    swap_fee_elasticity
+        Demand elasticity declared for the fee; the fee is constant and says so.
+    route
+        Steps bind stewards; governance is not bound.
+    break_lookback
+        Window in which a realised move beyond what the target was built for refuses the asset.
+    """
+
+    bonus_grid: tuple[Fraction, ...] = (0.02, 0.03, 0.04, 0.05, 0.06, 0.075, 0.10, 0.15)
+    cap_to_depth: float = Field(default=2.0, gt=0, le=10)
+    margin_confidence: Fraction = 0.99
+    stress_weight: Fraction = 0.25
+    tiers: tuple[Dollars, ...] = (1_000_000.0, 5_000_000.0)
+    liquidation_fee: Fraction = 0.01
+    fee_volatility_threshold: Fraction = 0.06
+    route: Literal["steward", "governance"] = "steward"
+    break_lookback: Duration = 7 * 86400
+
+
+class Stress(Model):
+    """Which scenarios run; all of the library when none is named."""
+
+    scenarios: tuple[Name, ...] = ()
+
+
+class Bound(Model):
+    """Step bound of one parameter: absolute points, or relative to the current value."""
+
+    step: Annotated[float, _reader(Dimension.RATIO), Field(gt=0, le=10)]
+    relative: bool = False
+    minimum_delay: Duration
+
+
+class OracleSettings(Model):
+    """How an asset's on-chain feed updates."""
+
+    deviation: Fraction
+    heartbeat: Duration
+    latency: Duration
+
+
+class Settings(Model):
+    """Everything a run is told. Paths are relative to the settings file."""
+
+    seed: int = Field(ge=0, lt=2**63)
+    as_of: str | None = None
+    markets: Mapping[Name, Market] = Field(min_length=1)
+    assets: Mapping[Name, Asset] = Field(min_length=1)
+    feeds: tuple[Feed, ...] = Field(min_length=1)
+    appetite: Appetite
+    execution: Execution
+    models: Models = Models()
+    policy: Policy = Policy()
+    stress: Stress = Stress()
+    bounds: Mapping[str, Bound] = Field(default_factory=dict)
+    oracles: Mapping[Name, OracleSettings] = Field(default_factory=dict)
+    parameters: str | None = None
+    positions: str | None = None
+    depth: str | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        for name, asset in self.assets.items():
+            for place in ("reserve", "perpetual", "pool"):
+                if (market := getattr(asset, place)) is not None and market not in self.markets:
+                    raise ValueError(f"assets.{name}.{place}: no market is called {market!r}")
+            for other in (*asset.debts, *([asset.peg] if asset.peg else [])):
+                if other != NUMERAIRE and other not in self.assets:
+                    raise ValueError(f"assets.{name}: {other!r} is neither an asset nor {NUMERAIRE}")
+            if name in asset.debts:
+                raise ValueError(f"assets.{name}.debts: an asset is not borrowed against itself")
+        unknown = sorted(set(self.bounds) - set(SPECS))
+        if unknown:
+            raise ValueError(f"bounds.{unknown[0]}: no such parameter; known are {', '.join(SPECS)}")
+        if stray := sorted(set(self.oracles) - set(self.assets)):
+            raise ValueError(f"oracles.{stray[0]}: no such asset")
+        if list(self.policy.bonus_grid) != sorted(set(self.policy.bonus_grid)):
+            raise ValueError("policy.bonus_grid: must ascend")
+        return self
+
+    def part(self, *names: str) -> dict[str, Any]:
+        """The named top-level parts as canonical content, for the hash of what a stage reads."""
+        return self.model_dump(mode="json", include=set(names))
+
+    def hash_of(self, *names: str) -> str:
+        """Hash of the named parts; of everything when none is named."""
+        return json_hash(self.part(*(names or tuple(type(self).model_fields))))
+
+    def reserves(self) -> list[tuple[str, str, Asset]]:
+        """Assets that are reserves, as (asset, reserve symbol, settings), in name order."""
+        return [(n, a.symbol or n, a) for n, a in sorted(self.assets.items()) if a.reserve is not None]
+
+
+def read_settings(text: str, *, file: str = "settings") -> Settings:
+    """Read and validate settings.
+
+    Raises
+    ------
+    SettingsError
+        Names the first wrong field, its value and what to do, and says how many more there are.
+    """
+    try:
+        document = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise SettingsError(f"not TOML: {error}", file=file, remedy="Mend the syntax") from error
+    try:
+        return Settings.model_validate(document)
+    except ValidationError as error:
+        raise _settings_error(error, file) from None
+
+
+_REMEDIES = {
+    "missing": "Declare it; there is no default",
+    "extra_forbidden": "Remove it or mend its spelling",
+}
+
+
+def _settings_error(error: ValidationError, file: str) -> SettingsError:
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    kind = first["type"]
+    path = ".".join(str(part) for part in first["loc"])
+    message = {"missing": "a required setting is missing", "extra_forbidden": "unknown key"}.get(
+        kind, first["msg"].removeprefix("Value error, ")
+    )
+    value = None if kind == "missing" or isinstance(first["input"], (dict, BaseModel)) else first["input"]
+    more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
+    remedy = _REMEDIES.get(kind)
+    return SettingsError(f"{message}{more}", file=file, field=path or None, value=value, remedy=remedy)
