@@ -1,0 +1,289 @@
+"""GARCH(1,1) and GJR(1,1) with Student-t innovations: fit, rolling refits and filtering on the compiled kernel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+
+from risk.errors import DataError
+from risk.volatility import kernel, search
+from risk.volatility.models import (
+    MINIMUM_OBSERVATIONS,
+    PARAMETER_NAMES,
+    Array,
+    FitResult,
+    FitStatus,
+    ParameterPrior,
+    Presample,
+    VolatilityModel,
+    checked_returns,
+    half_life,
+    read_only,
+    unfitted,
+)
+from risk.volatility.plain import presample_variance
+
+UNCONSTRAINED_NAMES = {
+    VolatilityModel.GARCH_T: ("log_omega", "logit_alpha", "logit_beta", "log_nu"),
+    VolatilityModel.GJR_T: ("log_omega", "logit_alpha_up", "logit_alpha_down", "logit_beta", "log_nu"),
+}
+"""Unconstrained parameters that a prior speaks about, in order; mu is left to the data."""
+
+SLOTS = {VolatilityModel.GARCH_T: (1, 2, 4, 5), VolatilityModel.GJR_T: (1, 2, 3, 4, 5)}
+"""Their places in the kernel's vector x."""
+
+_SMALL = 1e-4
+
+
+class Problem(NamedTuple):
+    """One likelihood in the kernel's terms: standardised returns, conventions and penalty."""
+
+    y: Array
+    scale: float
+    presample: Array
+    leverage: bool
+    bound: float
+    centre: Array
+    precision: Array
+
+
+class Optimum(NamedTuple):
+    """Where a search ended, in the kernel's terms; the start of the next window."""
+
+    x: Array
+    metric: Array
+    scale: float
+
+
+def problem(model: VolatilityModel, returns: Array, *, prior: ParameterPrior | None, presample: Presample) -> Problem:
+    """State the likelihood of `returns` (n,), finite and varying, in the kernel's terms.
+
+    Raises
+    ------
+    DataError
+        A prior for other parameters than those of `model`, or a persistence bound outside (0, 1].
+    """
+    scale = float(np.std(returns))
+    y = returns / scale
+    mean = float(np.mean(y))
+    before = (
+        np.array([1.0, 1.0, mean])
+        if presample is Presample.MEAN
+        else np.array([presample_variance(y, mean, presample), 0.0, 0.0])
+    )
+    centre = np.zeros(kernel.SIZE)
+    precision = np.zeros((kernel.SIZE, kernel.SIZE))
+    bound = 1.0
+    if prior is not None:
+        if prior.names != UNCONSTRAINED_NAMES[model]:
+            raise DataError(
+                f"the prior speaks about other parameters than those of {model}",
+                field="prior",
+                value=", ".join(prior.names),
+                remedy=f"give one for {', '.join(UNCONSTRAINED_NAMES[model])}",
+            )
+        if not 0.0 < prior.persistence_bound <= 1.0:
+            raise DataError(
+                "a persistence bound lies above 0 and at most at 1",
+                field="prior.persistence_bound",
+                value=str(prior.persistence_bound),
+            )
+        slots = list(SLOTS[model])
+        centre[slots] = prior.mean
+        precision[np.ix_(slots, slots)] = prior.precision
+        bound = prior.persistence_bound
+    return Problem(y, scale, before, model is VolatilityModel.GJR_T, bound, centre, precision)
+
+
+def fit_garch(
+    model: VolatilityModel,
+    returns: Array,
+    *,
+    prior: ParameterPrior | None = None,
+    presample: Presample = Presample.EWMA75,
+    n_starts: int = 4,
+) -> FitResult:
+    """Fit garch_t or gjr_t from `n_starts` cold starts (at most 4); see `risk.volatility.models.fit`."""
+    return _fit(model, returns, prior=prior, presample=presample, n_starts=n_starts, warm=None)[0]
+
+
+def refit_rolling(
+    model: VolatilityModel,
+    returns: Array,
+    origins: Sequence[int],
+    *,
+    window: int | None = None,
+    prior: ParameterPrior | None = None,
+    presample: Presample = Presample.EWMA75,
+    n_starts: int = 4,
+) -> tuple[FitResult, ...]:
+    """Fit garch_t or gjr_t on the window that ends just before each origin.
+
+    Each search starts where the last window ended, with its metric, and from `n_starts` cold starts beside
+    it, so that a window never stays in an old optimum that has become the worse one. With `n_starts=0` only
+    the first window is searched in full: several times faster, and blind to such a change.
+
+    Parameters
+    ----------
+    model : VolatilityModel
+    returns : ndarray of shape (n,)
+        Log returns per bar; finite.
+    origins : sequence of int
+        Ascending positions in 0..n; the window of origin o is returns[o - window : o].
+    window : int, optional
+        Bars in a window; None takes everything before the origin.
+    prior, presample, n_starts
+        As in `fit_garch`.
+
+    Returns
+    -------
+    tuple of FitResult
+        One per origin.
+
+    Raises
+    ------
+    DataError
+        Returns that are not finite, or an origin outside the series or with less than `window` bars before it.
+    """
+    sample = checked_returns(returns)
+    shortest = 0 if window is None else window
+    results: list[FitResult] = []
+    warm: Optimum | None = None
+    for origin in origins:
+        if not shortest <= origin <= sample.size:
+            raise DataError(
+                f"an origin needs {shortest} bars before it and lies within {sample.size} bars",
+                field="origins",
+                value=str(origin),
+            )
+        piece = sample[0 if window is None else origin - window : origin]
+        starts = n_starts if warm is not None else max(n_starts, 4)
+        result, warm = _fit(model, piece, prior=prior, presample=presample, n_starts=starts, warm=warm)
+        results.append(result)
+    return tuple(results)
+
+
+def filter_variances(parameters: Array, returns: Array, *, presample: Presample = Presample.EWMA75) -> Array:
+    """Conditional variances of a series under given parameters.
+
+    Parameters
+    ----------
+    parameters : ndarray of shape (6,)
+        (mu, omega, alpha, gamma, beta, nu), as in `FitResult.vector`.
+    returns : ndarray of shape (n,)
+        Log returns per bar; finite.
+    presample : Presample
+
+    Returns
+    -------
+    ndarray of shape (n + 1,)
+        h[1..n] and the forecast h[n + 1], read-only.
+
+    Raises
+    ------
+    DataError
+        Returns that are not finite.
+    """
+    sample = checked_returns(returns)
+    out = np.empty(sample.size + 1)
+    before = presample_variance(sample, float(parameters[0]), presample)
+    kernel.variances(sample, _to_kernel(parameters), np.array([before, 0.0, 0.0]), out)
+    return read_only(out)
+
+
+def _to_kernel(parameters: Array) -> Array:
+    mu, omega, alpha, gamma, beta, nu = parameters
+    return np.array([mu, omega, alpha, alpha + gamma, beta, nu])
+
+
+def natural_parameters(x: Array, stated: Problem) -> Array:
+    """Natural parameters (6,) in the units of the returns that the kernel's `x` (6,) stands for."""
+    theta = np.empty(kernel.SIZE)
+    kernel.natural(x, stated.leverage, stated.bound, theta)
+    mu, omega, up, down, beta, nu = theta
+    return np.array([mu * stated.scale, omega * stated.scale**2, up, down - up, beta, nu])
+
+
+def _fit(
+    model: VolatilityModel,
+    returns: Array,
+    *,
+    prior: ParameterPrior | None,
+    presample: Presample,
+    n_starts: int,
+    warm: Optimum | None,
+) -> tuple[FitResult, Optimum | None]:
+    minimum = MINIMUM_OBSERVATIONS if prior is None else MINIMUM_OBSERVATIONS // 2
+    blank = unfitted(model, returns, presample=presample, minimum=minimum)
+    if blank is not None:
+        return blank, warm
+    stated = problem(model, returns, prior=prior, presample=presample)
+    start = np.zeros(kernel.SIZE)
+    start_metric = np.eye(kernel.SIZE)
+    if warm is not None:
+        # The coordinates are relative to the window's own scale, which has moved.
+        start = warm.x.copy()
+        start[0] *= warm.scale / stated.scale
+        start[1] += 2.0 * math.log(warm.scale / stated.scale)
+        start_metric = warm.metric
+    x, metric, value, decrement, norm, flag, tried, agreed = search.search(
+        stated.y,
+        start,
+        start_metric,
+        warm is not None,
+        n_starts,
+        stated.presample,
+        stated.leverage,
+        stated.bound,
+        stated.centre,
+        stated.precision,
+    )
+    parameters = natural_parameters(x, stated)
+    mu, _, alpha, gamma, beta, _ = parameters
+    theta = np.empty(kernel.SIZE)
+    kernel.natural(x, stated.leverage, stated.bound, theta)
+    h = np.empty(returns.size + 1)
+    kernel.variances(stated.y, theta, stated.presample, h)
+    h *= stated.scale**2
+    persistence = float(alpha + 0.5 * gamma + beta)
+    boundary = _at_boundary(theta, persistence, stated)
+    status = FitStatus.BOUNDARY if boundary else FitStatus.CONVERGED
+    if flag != search.CONVERGED or not math.isfinite(value):
+        status = FitStatus.NOT_CONVERGED
+    height = kernel.log_likelihood(stated.y, theta, stated.presample)
+    result = FitResult(
+        model=model,
+        presample=presample,
+        parameters=MappingProxyType(dict(zip(PARAMETER_NAMES, parameters.tolist(), strict=True))),
+        log_likelihood=float(height - returns.size * math.log(stated.scale)),
+        n_observations=returns.size,
+        status=status,
+        boundary=boundary,
+        gradient_norm=float(norm),
+        newton_decrement=float(decrement),
+        n_starts=int(tried),
+        n_best_starts=int(agreed),
+        persistence=persistence,
+        half_life_bars=half_life(persistence),
+        last_variance=float(h[-1]),
+        variances=read_only(h[:-1].copy()),
+        residuals=read_only((returns - mu) / np.sqrt(h[:-1])),
+    )
+    return result, Optimum(x, metric, stated.scale)
+
+
+def _at_boundary(theta: Array, persistence: float, stated: Problem) -> tuple[str, ...]:
+    """Names of what ended at the edge of its range; `theta` in the kernel's terms."""
+    _, _, up, down, beta, nu = theta
+    edges = {
+        "alpha": up < _SMALL,
+        "alpha+gamma": stated.leverage and down < _SMALL,
+        "beta": beta < _SMALL,
+        "persistence": persistence > stated.bound - _SMALL,
+        "nu": nu < kernel.NU_FLOOR + 1e-3 or nu > 200.0,
+    }
+    return tuple(name for name, touched in edges.items() if touched)

@@ -1,0 +1,300 @@
+"""Compiled maximisation of the (penalised) GARCH likelihood: quasi-Newton steps from several starts."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from risk.volatility.jit import compiled
+from risk.volatility.kernel import (
+    SIZE,
+    Array,
+    chain_rule,
+    expected_information,
+    log_likelihood,
+    natural,
+    score,
+)
+
+CONVERGED, ITERATION_LIMIT, NO_DESCENT = 0, 1, 2
+TOLERANCE = 1e-10  # nats that a further Newton step could still gain
+SAME_OPTIMUM = 1e-4  # nats within which two starts have ended at the same height
+_NEAR = 0.25  # a start this near to the best optimum (nats and coordinates) is inside its basin
+_MAX_ITERATIONS = 300
+
+
+@compiled
+def invert(matrix: Array, out: Array) -> None:
+    """Inverse of a symmetric positive matrix (6, 6) by Cholesky; a failing pivot is lifted to 1e-12."""
+    n = matrix.shape[0]
+    factor = np.zeros((n, n))
+    for j in range(n):
+        pivot = matrix[j, j]
+        for k in range(j):
+            pivot -= factor[j, k] * factor[j, k]
+        factor[j, j] = math.sqrt(max(pivot, 1e-12))
+        for i in range(j + 1, n):
+            total = matrix[i, j]
+            for k in range(j):
+                total -= factor[i, k] * factor[j, k]
+            factor[i, j] = total / factor[j, j]
+    column = np.zeros(n)
+    for c in range(n):
+        for i in range(n):
+            total = 1.0 if i == c else 0.0
+            for k in range(i):
+                total -= factor[i, k] * column[k]
+            column[i] = total / factor[i, i]
+        for i in range(n - 1, -1, -1):
+            total = column[i]
+            for k in range(i + 1, n):
+                total -= factor[k, i] * column[k]
+            column[i] = total / factor[i, i]
+        out[:, c] = column
+
+
+@compiled
+def penalty(x: Array, centre: Array, precision: Array, gradient: Array) -> float:
+    """Half the quadratic form of a Gaussian prior; its derivative is added to `gradient` (6,)."""
+    value = 0.0
+    for i in range(SIZE):
+        pull = 0.0
+        for j in range(SIZE):
+            pull += precision[i, j] * (x[j] - centre[j])
+        gradient[i] += pull
+        value += 0.5 * pull * (x[i] - centre[i])
+    return value
+
+
+@compiled
+def objective(
+    y: Array,
+    x: Array,
+    presample: Array,
+    leverage: bool,
+    bound: float,
+    centre: Array,
+    precision: Array,
+    work: Array,
+    gradient: Array,
+) -> float:
+    """Negative penalised log-likelihood and, in `gradient` (6,), its derivative; `work` is (2, n) scratch."""
+    theta = np.empty(SIZE)
+    raw = np.empty(SIZE)
+    natural(x, leverage, bound, theta)
+    value = -score(y, theta, presample, work[0], work[1], raw)
+    chain_rule(x, theta, raw, leverage, bound, gradient)
+    for i in range(SIZE):
+        gradient[i] = -gradient[i]
+    return value + penalty(x, centre, precision, gradient)
+
+
+@compiled
+def descend(
+    y: Array,
+    x: Array,
+    metric: Array,
+    presample: Array,
+    leverage: bool,
+    bound: float,
+    centre: Array,
+    precision: Array,
+    work: Array,
+    best_x: Array,
+    best_value: float,
+) -> tuple[float, float, float, int]:
+    """BFGS from `x` with inverse metric `metric`; both are updated in place.
+
+    Stops on the Newton decrement. Stops early, with the best optimum's value, inside the basin of `best_x`.
+
+    Returns
+    -------
+    value, decrement, gradient_norm, flag
+        Objective, nats still to gain, largest absolute gradient entry, and one of the flags above.
+    """
+    gradient = np.empty(SIZE)
+    trial_gradient = np.empty(SIZE)
+    trial = np.empty(SIZE)
+    direction = np.empty(SIZE)
+    change = np.empty(SIZE)
+    metric_change = np.empty(SIZE)
+    value = objective(y, x, presample, leverage, bound, centre, precision, work, gradient)
+    slope = 0.0
+    flag = ITERATION_LIMIT
+    for _ in range(_MAX_ITERATIONS):
+        distance = 0.0
+        for i in range(SIZE):
+            distance = max(distance, abs(x[i] - best_x[i]))
+        if distance < _NEAR and abs(value - best_value) < _NEAR:
+            value = best_value
+            flag = CONVERGED
+            break
+        longest = 0.0
+        slope = 0.0
+        for i in range(SIZE):
+            direction[i] = 0.0
+            for j in range(SIZE):
+                direction[i] -= metric[i, j] * gradient[j]
+            slope += direction[i] * gradient[i]
+            longest = max(longest, abs(direction[i]))
+        if slope > -2.0 * TOLERANCE:
+            flag = CONVERGED
+            break
+        step = min(1.0, 3.0 / longest)
+        accepted = False
+        trial_value = value
+        for _ in range(30):
+            for i in range(SIZE):
+                trial[i] = x[i] + step * direction[i]
+            trial_value = objective(y, trial, presample, leverage, bound, centre, precision, work, trial_gradient)
+            if trial_value <= value + 1e-4 * step * slope:
+                accepted = True
+                break
+            if math.isfinite(trial_value):
+                curvature = trial_value - value - step * slope
+                shorter = -0.5 * slope * step * step / curvature if curvature > 0.0 else 0.5 * step
+                step = min(max(shorter, 0.1 * step), 0.6 * step)
+            else:
+                step *= 0.2
+        if not accepted:
+            # Below the rounding noise of the objective no step can show a gain.
+            flag = CONVERGED if slope > -1e-12 * max(1.0, abs(value)) * SIZE else NO_DESCENT
+            break
+        curvature = 0.0
+        for i in range(SIZE):
+            change[i] = trial[i] - x[i]
+            direction[i] = trial_gradient[i] - gradient[i]
+            curvature += change[i] * direction[i]
+            x[i] = trial[i]
+            gradient[i] = trial_gradient[i]
+        value = trial_value
+        stretch = 0.0
+        for i in range(SIZE):
+            metric_change[i] = 0.0
+            for j in range(SIZE):
+                metric_change[i] += metric[i, j] * direction[j]
+            stretch += metric_change[i] * direction[i]
+        if curvature > 1e-10 * math.sqrt(max(stretch, 0.0)):
+            factor = (1.0 + stretch / curvature) / curvature
+            for i in range(SIZE):
+                for j in range(SIZE):
+                    metric[i, j] += (
+                        factor * change[i] * change[j]
+                        - (metric_change[i] * change[j] + change[i] * metric_change[j]) / curvature
+                    )
+    norm = 0.0
+    for i in range(SIZE):
+        norm = max(norm, abs(gradient[i]))
+    return value, max(-0.5 * slope, 0.0), norm, flag
+
+
+@compiled
+def starting_points(
+    y: Array,
+    presample: Array,
+    leverage: bool,
+    bound: float,
+    centre: Array,
+    precision: Array,
+    points: Array,
+) -> None:
+    """Fill `points` (4, 6): at each of four persistences the best of three alphas; the best point first."""
+    theta = np.empty(SIZE)
+    idle = np.zeros(SIZE)
+    x = np.zeros(SIZE)
+    levels = np.array([0.60, 0.90, 0.97, 0.99])
+    heights = np.empty(4)
+    mean = 0.0
+    for t in range(y.shape[0]):
+        mean += y[t]
+    x[0] = mean / y.shape[0]
+    x[5] = math.log(5.0 - 2.05)
+    for p in range(4):
+        heights[p] = -math.inf
+        for alpha in (0.03, 0.08, 0.20):
+            slack = 1.0 - levels[p]
+            x[1] = math.log(slack)
+            x[2] = math.log(alpha / slack) - (math.log(2.0) if leverage else 0.0)
+            x[3] = x[2] if leverage else 0.0
+            x[4] = math.log((levels[p] - alpha) / slack)
+            natural(x, leverage, bound, theta)
+            height = log_likelihood(y, theta, presample) - penalty(x, centre, precision, idle)
+            if height > heights[p]:
+                heights[p] = height
+                points[p] = x
+    best = np.argmax(heights)
+    x[:] = points[best]
+    points[best] = points[0]
+    points[0] = x
+
+
+@compiled
+def metric_at(y: Array, x: Array, presample: Array, leverage: bool, bound: float, precision: Array, out: Array) -> None:
+    """Inverse of expected information plus prior precision at `x`, written into `out` (6, 6)."""
+    theta = np.empty(SIZE)
+    information = np.empty((SIZE, SIZE))
+    natural(x, leverage, bound, theta)
+    expected_information(y, theta, presample, leverage, bound, information)
+    ridge = 1e-4 * y.shape[0]
+    for i in range(SIZE):
+        information[i, i] += ridge
+        for j in range(SIZE):
+            information[i, j] += precision[i, j]
+    invert(information, out)
+
+
+@compiled
+def search(
+    y: Array,
+    warm: Array,
+    warm_metric: Array,
+    is_warm: bool,
+    n_starts: int,
+    presample: Array,
+    leverage: bool,
+    bound: float,
+    centre: Array,
+    precision: Array,
+) -> tuple[Array, Array, float, float, float, int, int, int]:
+    """Best optimum over the warm start (if any) and up to `n_starts` cold starts.
+
+    Returns
+    -------
+    x, metric, value, decrement, gradient_norm, flag, tried, agreed
+        Optimum, its inverse metric, objective, the measures of `descend`, starts run, and how many of them
+        ended within 1e-4 nats of the best.
+    """
+    work = np.empty((2, y.shape[0]))
+    best_x = np.full(SIZE, math.inf)
+    best_metric = np.empty((SIZE, SIZE))
+    best = (math.inf, math.inf, math.inf, NO_DESCENT)
+    points = np.empty((4, SIZE))
+    ends = np.full(5, math.inf)
+    tried = 0
+    if is_warm:
+        best_x[:] = warm
+        best_metric[:, :] = warm_metric
+        nowhere = np.full(SIZE, math.inf)
+        best = descend(y, best_x, best_metric, presample, leverage, bound, centre, precision, work, nowhere, math.inf)
+        ends[0] = best[0]
+        tried = 1
+    if n_starts > 0:
+        starting_points(y, presample, leverage, bound, centre, precision, points)
+    x = np.empty(SIZE)
+    metric = np.empty((SIZE, SIZE))
+    for s in range(min(n_starts, 4)):
+        x[:] = points[s]
+        metric_at(y, x, presample, leverage, bound, precision, metric)
+        end = descend(y, x, metric, presample, leverage, bound, centre, precision, work, best_x, best[0])
+        ends[tried] = end[0]
+        tried += 1
+        if end[0] < best[0] or not math.isfinite(best[0]):
+            best = end
+            best_x[:] = x
+            best_metric[:, :] = metric
+    agreed = 0
+    for s in range(tried):
+        if ends[s] - best[0] < SAME_OPTIMUM:
+            agreed += 1
+    return best_x, best_metric, best[0], best[1], best[2], best[3], tried, agreed
