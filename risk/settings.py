@@ -97,6 +97,8 @@ class Execution(Model):
         Largest share of a collateral's debt that is liquidated in one event.
     gas_share, execution_move, protocol_share
         Gas and flash-loan fee per unit of debt; move while a keeper executes; protocol's share of the bonus.
+    borrow_rate
+        Yearly borrowing rate that runs while a borrower reacts.
     user_margin_horizon
         Time a trader has to add margin.
     """
@@ -111,6 +113,7 @@ class Execution(Model):
     gas_share: Fraction
     execution_move: Fraction
     protocol_share: Fraction
+    borrow_rate: Fraction
     user_margin_horizon: Duration
 
 
@@ -151,7 +154,7 @@ class Asset(Model):
         The asset whose price it should keep, and what backs it.
     supply_usd
         Reference exposure where no supply cap is in force.
-    loan_to_value_ceiling
+    threshold_ceiling
         Structural ceiling of the threshold; none for most.
     """
 
@@ -255,13 +258,15 @@ class Policy(Model):
     cap_to_depth
         Supply cap as a multiple of the depth within the bonus.
     margin_confidence
-        Confidence of margins; `stress_weight` and `stress_quantile_window` blend in the stressed window.
+        Confidence of margins.
+    stress_weight, stress_window
+        Weight of the stressed window in the margin blend, and its length in bars.
     tiers
         Notional limits of the margin tiers, ascending; the last has no further tier.
     liquidation_fee
         Charged on a liquidated perpetual.
-    swap_fee_elasticity
-        Demand elasticity declared for the fee; the fee is constant and says so.
+    calm_fee, volatile_fee, fee_volatility_threshold
+        The swap fee has one threshold: the second fee above that daily volatility, else the first.
     route
         Steps bind stewards; governance is not bound.
     break_lookback
@@ -272,8 +277,11 @@ class Policy(Model):
     cap_to_depth: float = Field(default=2.0, gt=0, le=10)
     margin_confidence: Fraction = 0.99
     stress_weight: Fraction = 0.25
+    stress_window: int = Field(default=250, ge=100)
     tiers: tuple[Dollars, ...] = (1_000_000.0, 5_000_000.0)
     liquidation_fee: Fraction = 0.01
+    calm_fee: Fraction = 0.0005
+    volatile_fee: Fraction = 0.003
     fee_volatility_threshold: Fraction = 0.06
     route: Literal["steward", "governance"] = "steward"
     break_lookback: Duration = 7 * 86400
