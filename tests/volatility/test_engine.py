@@ -27,7 +27,6 @@ from risk.volatility.models import (
     fit,
 )
 
-
 Simulate = Callable[..., tuple[np.ndarray, float]]
 
 MODELS = (VolatilityModel.GARCH_T, VolatilityModel.GJR_T)

@@ -14,7 +14,6 @@ from risk.volatility.engine import UNCONSTRAINED_NAMES, problem
 from risk.volatility.models import ParameterPrior, VolatilityModel, fit
 from risk.volatility.posterior import draw_posterior, effective_sample_size, interval, unconstrained
 
-
 Simulate = Callable[..., tuple[np.ndarray, float]]
 
 

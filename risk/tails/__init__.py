@@ -1,0 +1,1 @@
+"""Tails beyond the sample: extreme value theory."""
