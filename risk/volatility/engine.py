@@ -11,6 +11,7 @@ import numpy as np
 
 from risk.errors import DataError
 from risk.volatility import kernel, search
+from risk.volatility.coordinates import Problem, natural_parameters, problem
 from risk.volatility.models import (
     MINIMUM_OBSERVATIONS,
     PARAMETER_NAMES,
@@ -27,28 +28,7 @@ from risk.volatility.models import (
 )
 from risk.volatility.plain import presample_variance
 
-UNCONSTRAINED_NAMES = {
-    VolatilityModel.GARCH_T: ("log_omega", "logit_alpha", "logit_beta", "log_nu"),
-    VolatilityModel.GJR_T: ("log_omega", "logit_alpha_up", "logit_alpha_down", "logit_beta", "log_nu"),
-}
-"""Unconstrained parameters that a prior speaks about, in order; mu is left to the data."""
-
-SLOTS = {VolatilityModel.GARCH_T: (1, 2, 4, 5), VolatilityModel.GJR_T: (1, 2, 3, 4, 5)}
-"""Their places in the kernel's vector x."""
-
 _SMALL = 1e-4
-
-
-class Problem(NamedTuple):
-    """One likelihood in the kernel's terms: standardised returns, conventions and penalty."""
-
-    y: Array
-    scale: float
-    presample: Array
-    leverage: bool
-    bound: float
-    centre: Array
-    precision: Array
 
 
 class Optimum(NamedTuple):
@@ -57,46 +37,6 @@ class Optimum(NamedTuple):
     x: Array
     metric: Array
     scale: float
-
-
-def problem(model: VolatilityModel, returns: Array, *, prior: ParameterPrior | None, presample: Presample) -> Problem:
-    """State the likelihood of `returns` (n,), finite and varying, in the kernel's terms.
-
-    Raises
-    ------
-    DataError
-        A prior for other parameters than those of `model`, or a persistence bound outside (0, 1].
-    """
-    scale = float(np.std(returns))
-    y = returns / scale
-    mean = float(np.mean(y))
-    before = (
-        np.array([1.0, 1.0, mean])
-        if presample is Presample.MEAN
-        else np.array([presample_variance(y, mean, presample), 0.0, 0.0])
-    )
-    centre = np.zeros(kernel.SIZE)
-    precision = np.zeros((kernel.SIZE, kernel.SIZE))
-    bound = 1.0
-    if prior is not None:
-        if prior.names != UNCONSTRAINED_NAMES[model]:
-            raise DataError(
-                f"the prior speaks about other parameters than those of {model}",
-                field="prior",
-                value=", ".join(prior.names),
-                remedy=f"give one for {', '.join(UNCONSTRAINED_NAMES[model])}",
-            )
-        if not 0.0 < prior.persistence_bound <= 1.0:
-            raise DataError(
-                "a persistence bound lies above 0 and at most at 1",
-                field="prior.persistence_bound",
-                value=str(prior.persistence_bound),
-            )
-        slots = list(SLOTS[model])
-        centre[slots] = prior.mean
-        precision[np.ix_(slots, slots)] = prior.precision
-        bound = prior.persistence_bound
-    return Problem(y, scale, before, model is VolatilityModel.GJR_T, bound, centre, precision)
 
 
 def fit_garch(
@@ -198,14 +138,6 @@ def filter_variances(parameters: Array, returns: Array, *, presample: Presample 
 def _to_kernel(parameters: Array) -> Array:
     mu, omega, alpha, gamma, beta, nu = parameters
     return np.array([mu, omega, alpha, alpha + gamma, beta, nu])
-
-
-def natural_parameters(x: Array, stated: Problem) -> Array:
-    """Natural parameters (6,) in the units of the returns that the kernel's `x` (6,) stands for."""
-    theta = np.empty(kernel.SIZE)
-    kernel.natural(x, stated.leverage, stated.bound, theta)
-    mu, omega, up, down, beta, nu = theta
-    return np.array([mu * stated.scale, omega * stated.scale**2, up, down - up, beta, nu])
 
 
 def _fit(

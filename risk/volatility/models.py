@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -230,10 +231,11 @@ def unfitted(model: VolatilityModel, returns: Array, *, presample: Presample, mi
     )
 
 
-def read_only(array: Array) -> Array:
-    """Return `array` with writing switched off."""
-    array.setflags(write=False)
-    return array
+def read_only(array: NDArray[np.floating[Any]]) -> Array:
+    """Return `array` as float64 with writing switched off."""
+    frozen: Array = np.asarray(array, dtype=np.float64)
+    frozen.setflags(write=False)
+    return frozen
 
 
 def half_life(persistence: float) -> float:

@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 from risk.errors import DataError, RefusalError
 from risk.volatility import kernel, search
-from risk.volatility.engine import SLOTS, Problem, natural_parameters, problem
+from risk.volatility.coordinates import (
+    SLOTS,
+    Problem,
+    hessian,
+    natural_parameters,
+    problem,
+    unconstrained,
+)
 from risk.volatility.jit import compiled
 from risk.volatility.models import (
     Array,
@@ -181,23 +188,6 @@ def effective_sample_size(chain: Array) -> float:
     return float(n / max(2.0 * pairs[:stop].sum() - 1.0, 1.0))
 
 
-def unconstrained(parameters: Array, stated: Problem) -> Array:
-    """Kernel coordinates x (6,) of natural parameters (6,); shares at zero become exp(-12) of the bound."""
-    mu, omega, alpha, gamma, beta, nu = parameters
-    floor = math.exp(-12.0)
-    if stated.leverage:
-        shares = np.array([0.5 * alpha, 0.5 * (alpha + gamma), beta]) / stated.bound
-    else:
-        shares = np.array([alpha, 0.0, beta]) / stated.bound
-    slack = max(1.0 - float(shares.sum()), floor)
-    logits = np.log(np.maximum(shares, floor) / slack)
-    if not stated.leverage:
-        logits[1] = 0.0
-    variance = stated.scale**2
-    log_nu = min(math.log(max(nu - kernel.NU_FLOOR, floor)), kernel.NU_LOG_CAP)
-    return np.array([mu / stated.scale, math.log(omega / variance), *logits, log_nu])
-
-
 def _factor(covariance: NDArray[Any]) -> Array:
     factor: Array = np.linalg.cholesky(covariance.astype(np.float64))
     return factor
@@ -211,31 +201,9 @@ def _next_variance(x: Array, stated: Problem) -> float:
     return float(h[-1] * stated.scale**2)
 
 
-def _proposal_covariance(x: Array, stated: Problem, active: Array) -> Array:
-    """Inverse Hessian of the penalised objective by differences of the score, with floored eigenvalues."""
-    step = 1e-4
-    work = np.empty((2, stated.y.size))
-    hessian = np.empty((kernel.SIZE, kernel.SIZE))
-    ends = np.empty((2, kernel.SIZE))
-    for i in range(kernel.SIZE):
-        for row, sign in enumerate((1.0, -1.0)):
-            moved = x.copy()
-            moved[i] += sign * step
-            search.objective(
-                stated.y,
-                moved,
-                stated.presample,
-                stated.leverage,
-                stated.bound,
-                stated.centre,
-                stated.precision,
-                work,
-                ends[row],
-            )
-        hessian[i] = (ends[0] - ends[1]) / (2.0 * step)
-    block = hessian[np.ix_(active, active)]
-    values, vectors = np.linalg.eigh(0.5 * (block + block.T))
-    # A flat direction (variance above 5) would make every proposal a miss.
+def _proposal_covariance(x: Array, stated: Problem, active: NDArray[np.int64]) -> Array:
+    """Inverse Hessian at `x`; a flat direction is cut at variance 5, else every proposal would miss."""
+    values, vectors = np.linalg.eigh(hessian(x, stated)[np.ix_(active, active)])
     covariance: Array = (vectors / np.maximum(values, 0.2)) @ vectors.T
     return covariance
 

@@ -11,13 +11,8 @@ from hypothesis import strategies as st
 
 from risk.errors import DataError
 from risk.volatility import kernel, plain, search
-from risk.volatility.engine import (
-    UNCONSTRAINED_NAMES,
-    filter_variances,
-    fit_garch,
-    problem,
-    refit_rolling,
-)
+from risk.volatility.coordinates import UNCONSTRAINED_NAMES, problem
+from risk.volatility.engine import filter_variances, fit_garch, refit_rolling
 from risk.volatility.models import (
     PARAMETER_NAMES,
     FitStatus,

@@ -10,9 +10,9 @@ from scipy.special import stdtrit
 
 from risk.errors import DataError, RefusalError
 from risk.streams import stream
-from risk.volatility.engine import UNCONSTRAINED_NAMES, problem
+from risk.volatility.coordinates import UNCONSTRAINED_NAMES, natural_parameters, problem, unconstrained
 from risk.volatility.models import ParameterPrior, VolatilityModel, fit
-from risk.volatility.posterior import draw_posterior, effective_sample_size, interval, unconstrained
+from risk.volatility.posterior import draw_posterior, effective_sample_size, interval
 
 Simulate = Callable[..., tuple[np.ndarray, float]]
 
@@ -32,8 +32,6 @@ def test_same_stream_same_draws(simulate: Simulate) -> None:
 
 def test_unconstrained_inverts_natural(simulate: Simulate) -> None:
     y, _ = simulate(400, np.random.default_rng(4))
-    from risk.volatility.engine import natural_parameters
-
     for model in ("garch_t", "gjr_t"):
         result = fit(model, y)
         stated = problem(result.model, y, prior=None, presample=result.presample)

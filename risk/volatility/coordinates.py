@@ -1,0 +1,125 @@
+"""Coordinates of a GARCH likelihood: from returns and a prior to the kernel's terms, and back."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from risk.errors import DataError
+from risk.volatility import kernel, search
+from risk.volatility.models import Array, ParameterPrior, Presample, VolatilityModel
+from risk.volatility.plain import presample_variance
+
+UNCONSTRAINED_NAMES = {
+    VolatilityModel.GARCH_T: ("log_omega", "logit_alpha", "logit_beta", "log_nu"),
+    VolatilityModel.GJR_T: ("log_omega", "logit_alpha_up", "logit_alpha_down", "logit_beta", "log_nu"),
+}
+"""Unconstrained parameters that a prior speaks about, in order; mu is left to the data."""
+
+SLOTS = {VolatilityModel.GARCH_T: (1, 2, 4, 5), VolatilityModel.GJR_T: (1, 2, 3, 4, 5)}
+"""Their places in the kernel's vector x."""
+
+
+class Problem(NamedTuple):
+    """One likelihood in the kernel's terms: standardised returns, conventions and penalty."""
+
+    y: Array
+    scale: float
+    presample: Array
+    leverage: bool
+    bound: float
+    centre: Array
+    precision: Array
+
+
+def problem(model: VolatilityModel, returns: Array, *, prior: ParameterPrior | None, presample: Presample) -> Problem:
+    """State the likelihood of `returns` (n,), finite and varying, in the kernel's terms.
+
+    Raises
+    ------
+    DataError
+        A prior for other parameters than those of `model`, or a persistence bound outside (0, 1].
+    """
+    scale = float(np.std(returns))
+    y = returns / scale
+    mean = float(np.mean(y))
+    before = (
+        np.array([1.0, 1.0, mean])
+        if presample is Presample.MEAN
+        else np.array([presample_variance(y, mean, presample), 0.0, 0.0])
+    )
+    centre = np.zeros(kernel.SIZE)
+    precision = np.zeros((kernel.SIZE, kernel.SIZE))
+    bound = 1.0
+    if prior is not None:
+        if prior.names != UNCONSTRAINED_NAMES[model]:
+            raise DataError(
+                f"the prior speaks about other parameters than those of {model}",
+                field="prior",
+                value=", ".join(prior.names),
+                remedy=f"give one for {', '.join(UNCONSTRAINED_NAMES[model])}",
+            )
+        if not 0.0 < prior.persistence_bound <= 1.0:
+            raise DataError(
+                "a persistence bound lies above 0 and at most at 1",
+                field="prior.persistence_bound",
+                value=str(prior.persistence_bound),
+            )
+        slots = list(SLOTS[model])
+        centre[slots] = prior.mean
+        precision[np.ix_(slots, slots)] = prior.precision
+        bound = prior.persistence_bound
+    return Problem(y, scale, before, model is VolatilityModel.GJR_T, bound, centre, precision)
+
+
+def natural_parameters(x: Array, stated: Problem) -> Array:
+    """Natural parameters (6,) in the units of the returns that the kernel's `x` (6,) stands for."""
+    theta = np.empty(kernel.SIZE)
+    kernel.natural(x, stated.leverage, stated.bound, theta)
+    mu, omega, up, down, beta, nu = theta
+    return np.array([mu * stated.scale, omega * stated.scale**2, up, down - up, beta, nu])
+
+
+def unconstrained(parameters: Array, stated: Problem) -> Array:
+    """Kernel coordinates x (6,) of natural parameters (6,); shares at zero become exp(-12) of the bound."""
+    mu, omega, alpha, gamma, beta, nu = parameters
+    floor = math.exp(-12.0)
+    if stated.leverage:
+        shares = np.array([0.5 * alpha, 0.5 * (alpha + gamma), beta]) / stated.bound
+    else:
+        shares = np.array([alpha, 0.0, beta]) / stated.bound
+    slack = max(1.0 - float(shares.sum()), floor)
+    logits = np.log(np.maximum(shares, floor) / slack)
+    if not stated.leverage:
+        logits[1] = 0.0
+    variance = stated.scale**2
+    log_nu = min(math.log(max(nu - kernel.NU_FLOOR, floor)), kernel.NU_LOG_CAP)
+    return np.array([mu / stated.scale, math.log(omega / variance), *logits, log_nu])
+
+
+def hessian(x: Array, stated: Problem) -> Array:
+    """Hessian (6, 6) of the negative penalised log-likelihood at `x` (6,), by differences of the score."""
+    step = 1e-4
+    work = np.empty((2, stated.y.size))
+    ends = np.empty((2, kernel.SIZE))
+    matrix = np.empty((kernel.SIZE, kernel.SIZE))
+    for i in range(kernel.SIZE):
+        for row, sign in enumerate((1.0, -1.0)):
+            moved = x.copy()
+            moved[i] += sign * step
+            search.objective(
+                stated.y,
+                moved,
+                stated.presample,
+                stated.leverage,
+                stated.bound,
+                stated.centre,
+                stated.precision,
+                work,
+                ends[row],
+            )
+        matrix[i] = (ends[0] - ends[1]) / (2.0 * step)
+    symmetric: Array = 0.5 * (matrix + matrix.T)
+    return symmetric
