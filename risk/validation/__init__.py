@@ -1,0 +1,1 @@
+"""Validation: how good forecasts have been."""
