@@ -57,7 +57,7 @@ def refit_rolling(
     origins: Sequence[int],
     *,
     window: int | None = None,
-    prior: ParameterPrior | None = None,
+    prior: ParameterPrior | Sequence[ParameterPrior | None] | None = None,
     presample: Presample = Presample.EWMA75,
     n_starts: int = 4,
 ) -> tuple[FitResult, ...]:
@@ -76,7 +76,9 @@ def refit_rolling(
         Ascending positions in 0..n; the window of origin o is returns[o - window : o].
     window : int, optional
         Bars in a window; None takes everything before the origin.
-    prior, presample, n_starts
+    prior : ParameterPrior, or a sequence with one per origin, optional
+        A sequence where what is known changes over time.
+    presample, n_starts
         As in `fit_garch`.
 
     Returns
@@ -93,7 +95,8 @@ def refit_rolling(
     shortest = 0 if window is None else window
     results: list[FitResult] = []
     warm: Optimum | None = None
-    for origin in origins:
+    known = prior if isinstance(prior, Sequence) else [prior] * len(origins)
+    for origin, prior_now in zip(origins, known, strict=True):
         if not shortest <= origin <= sample.size:
             raise DataError(
                 f"an origin needs {shortest} bars before it and lies within {sample.size} bars",
@@ -102,7 +105,7 @@ def refit_rolling(
             )
         piece = sample[0 if window is None else origin - window : origin]
         starts = n_starts if warm is not None else max(n_starts, 4)
-        result, warm = _fit(model, piece, prior=prior, presample=presample, n_starts=starts, warm=warm)
+        result, warm = _fit(model, piece, prior=prior_now, presample=presample, n_starts=starts, warm=warm)
         results.append(result)
     return tuple(results)
 
