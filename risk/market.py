@@ -40,6 +40,10 @@ class Verdict(StrEnum):
     BAD = "bad"
 
 
+QUALITY_SCHEMA = {"series": "str", "check": "str", "verdict": "str", "count": "i8", "detail": "str"}
+"""Columns of the quality table: one row a series and check."""
+
+
 @dataclass(frozen=True, slots=True)
 class PriceSeries:
     """One field of one source's price of `base` in `quote`.
@@ -102,9 +106,9 @@ class PriceSeries:
         """End times (n-1,) and log returns (n-1,) between neighbouring bars.
 
         A return across a gap belongs to the whole gap, not to one bar, and is left out: the number left out
-        is in the series' quality verdict.
+        is in the series' quality verdict. A civil day of 23 or 25 hours is one bar.
         """
-        whole = np.diff(self.observed_at) == self.interval
+        whole = np.abs(np.diff(self.observed_at) - self.interval) * 24 <= self.interval
         return frozen(self.observed_at[1:][whole], np.int64), frozen(np.diff(np.log(self.value))[whole])
 
 
@@ -296,6 +300,16 @@ class MarketSnapshot:
     def field_of(self, asset: str, field: str) -> PriceSeries | None:
         """The series of one field of an asset, or None."""
         return next((s for s in self.series if s.base == asset and s.field == field), None)
+
+    def verdict(self, asset: str) -> tuple[Verdict, str]:
+        """The worst verdict on an asset's closes, and the checks that say so ("" when all are good)."""
+        rows = self.quality.where(series=self.close(asset).id)
+        for verdict in (Verdict.BAD, Verdict.SUSPECT):
+            found = rows.where(verdict=verdict.value)
+            if len(found):
+                said = zip(found["check"].tolist(), found["detail"].tolist(), strict=True)
+                return verdict, "; ".join(f"{check}: {detail}" for check, detail in said)
+        return Verdict.GOOD, ""
 
     def close(self, asset: str) -> PriceSeries:
         """Closing prices of an asset.

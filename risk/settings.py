@@ -310,7 +310,18 @@ class OracleSettings(Model):
 
 
 class Settings(Model):
-    """Everything a run is told. Paths are relative to the settings file."""
+    """Everything a run is told. Paths are relative to the settings file.
+
+    Attributes
+    ----------
+    as_of
+        ISO date or time up to which data are read; None for the last known datum.
+    parameters, changed_at
+        Parameters in force (TOML), and when each last changed (CSV ``key,changed_at``).
+    positions, depth
+        CSV ``account,asset,collateral,debt`` in whole tokens, and ``pair,kind,origin,size_usd,impact``. With a
+        column ``known_at`` the last vintage known at the as-of date is used.
+    """
 
     seed: int = Field(ge=0, lt=2**63)
     as_of: str | None = None
@@ -325,6 +336,7 @@ class Settings(Model):
     bounds: Mapping[str, Bound] = Field(default_factory=dict)
     oracles: Mapping[Name, OracleSettings] = Field(default_factory=dict)
     parameters: str | None = None
+    changed_at: str | None = None
     positions: str | None = None
     depth: str | None = None
 
