@@ -192,6 +192,20 @@ class Change:
     before: Value | None
     after: Value | None
 
+    @property
+    def tightening(self) -> int:
+        """+1 when the change is safer for the protocol, -1 when it may take more risk, 0 for neither.
+
+        A change from or to an unknown value may take more risk; a cap of zero that means "no cap" is the
+        loosest of all.
+        """
+        spec = self.key.spec
+        sides = [None if v is None or isinstance(v, Malformed) else Decimal(v.value) for v in (self.before, self.after)]
+        before, after = (Decimal("Infinity") if spec.zero_is_unlimited and v == 0 else v for v in sides)
+        if before is None or after is None:
+            return -abs(spec.tightening)
+        return spec.tightening * ((after > before) - (after < before))
+
 
 @dataclass(frozen=True, slots=True)
 class ParameterSet:

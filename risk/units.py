@@ -9,14 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
+from datetime import UTC, datetime
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from enum import StrEnum
 from types import MappingProxyType
 
 from risk.errors import UnitError
 
 _EXACT = Context(prec=60)
-_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+_MOST_DIGITS = 40  # more than any chain's integer needs here, and few enough that all arithmetic stays exact
+_NUMBER = re.compile(r"[+-]?(?:\d+|[1-9]\d{0,2}(?:[,_]\d{3})+)(?:\.\d+)?", re.ASCII)
 _DURATION = re.compile(r"(\d+)\s*(s|m|h|d)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 DAY = 86400
@@ -136,14 +138,33 @@ def parse_quantity(text: str, dimension: Dimension) -> Quantity:
     return TokenAmount(_decimal(number, text), symbol)
 
 
+def parse_instant(text: str) -> int:
+    """Unix seconds of an ISO date or time; a date means 00:00 UTC, a time without a zone is UTC.
+
+    Raises
+    ------
+    UnitError
+        When the text is neither, or falls between two seconds.
+    """
+    try:
+        instant = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise UnitError(
+            "not an instant", value=text, remedy='Write a date as "2025-12-31" or a time as "2025-12-31T14:00:00Z"'
+        ) from error
+    if instant.microsecond:
+        raise UnitError("an instant is a whole second", value=text)
+    return int((instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp())
+
+
 def _decimal(number: str, text: str) -> Decimal:
-    number = number.replace("_", "").replace(",", "")
+    # A comma only groups thousands: "0,5" must not be read as 5.
     if not _NUMBER.fullmatch(number):
         raise UnitError("not a number", value=text, remedy="Write digits with a decimal point and no exponent")
-    try:
-        return _EXACT.create_decimal(number)
-    except InvalidOperation as error:  # pragma: no cover - the pattern above admits only decimals
-        raise UnitError("not a number", value=text) from error
+    number = number.replace("_", "").replace(",", "")
+    if len(number) > _MOST_DIGITS:
+        raise UnitError("a number with too many digits", value=f"{text[:20]}…", remedy=f"At most {_MOST_DIGITS}")
+    return Decimal(number)
 
 
 def _fixed(value: Decimal, places: int) -> str:
