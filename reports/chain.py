@@ -10,7 +10,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from reports import run_folder
+from reports import run_folder, wording
 from reports.manifest import SCHEMA, Manifest, StageIdentity, environment, files_hash, program
 from reports.run_folder import CONFIG, MANIFEST, STAGES, RunWriter
 from risk.artifact import Artifact, readable_json
@@ -20,16 +20,16 @@ from risk.market import MarketSnapshot
 from risk.outcome import StressResult
 from risk.recommendation import Recommendation
 from risk.settings import Settings, read_settings
-from risk.units import format_instant, parse_instant
+from risk.units import parse_instant
 
 if TYPE_CHECKING:
-    from risk.protocols.codec import EncodedProposal
+    from risk.protocols.proposal import EncodedProposal
 
 Observer = Callable[[str, float | None], None]
 """Told (stage, None) when a stage begins and (stage, seconds) when it ended; zero seconds: it was reused."""
 
 
-def _silent(stage: str, seconds: float | None) -> None:
+def silent(stage: str, seconds: float | None) -> None:
     """Tell nobody."""
 
 
@@ -146,14 +146,14 @@ class Chain:
         hashes = {stage: identity.content_hash for stage, identity in self.identities.items() if stage != "proposal"}
         return {
             "seed": str(self.settings.seed),
-            "as_of": format_instant(self.snapshot.as_of),
+            "as_of": wording.instant(self.snapshot.as_of),
             "settings": self.settings.hash_of(),
             **hashes,
         }
 
 
 def run_chain(
-    start: Start, out: Path, *, until: str = "proposal", workers: int = 1, observer: Observer = _silent
+    start: Start, out: Path, *, until: str = "proposal", workers: int = 1, observer: Observer = silent
 ) -> Chain:
     """Run the chain up to a stage and leave a finished run folder.
 
@@ -201,7 +201,7 @@ def run_chain(
     return chain
 
 
-def recompute(start: Start, *, until: str = "proposal", workers: int = 1, observer: Observer = _silent) -> Chain:
+def recompute(start: Start, *, until: str = "proposal", workers: int = 1, observer: Observer = silent) -> Chain:
     """Make every stage up to one, in memory: no folder is read or written, nothing earlier is used."""
     chain = Chain(start.settings)
     with _executor(workers) as executor:

@@ -91,7 +91,7 @@ def load_files(run: Path, stage: str, manifest: Manifest | None = None) -> dict[
     """
     manifest = manifest or read_manifest(run)
     if stage not in manifest.stages:
-        made = ", ".join(manifest.stages)
+        made = ", ".join(name for name in STAGES if name in manifest.stages)
         raise ArtifactError(f"the run holds no {stage}, only {made}", file=str(run), remedy=f"Run the {stage} first")
     head = f"{stage}/"
     listed = sorted(name for name in manifest.files if name.startswith(head))

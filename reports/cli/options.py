@@ -15,7 +15,7 @@ from risk.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from reports.chain import Observer, Start
+    from reports.chain import Chain, Observer, Start
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -102,6 +102,16 @@ def progress() -> Iterator[Observer]:
                 screen.print(f"  {stage:<16}{spent:>9}", style="dim")
 
         yield observe
+
+
+def identity_document(chain: Chain, out: Path) -> dict[str, Any]:
+    """What the JSON of every verb that writes a run says first."""
+    return {
+        "run": str(out),
+        "seed": chain.settings.seed,
+        "as_of": chain.snapshot.as_of,
+        "stages": {stage: identity.content_hash for stage, identity in chain.identities.items()},
+    }
 
 
 def print_json(document: Mapping[str, Any]) -> None:
