@@ -1,0 +1,3 @@
+"""How assets move together."""
+
+from __future__ import annotations
