@@ -10,7 +10,6 @@ import numpy as np
 from risk.errors import DataError
 from risk.volatility import kernel, search
 from risk.volatility.models import Array, ParameterPrior, Presample, VolatilityModel
-from risk.volatility.plain import presample_variance
 
 UNCONSTRAINED_NAMES = {
     VolatilityModel.GARCH_T: ("log_omega", "logit_alpha", "logit_beta", "log_nu"),
@@ -42,14 +41,8 @@ def problem(model: VolatilityModel, returns: Array, *, prior: ParameterPrior | N
     DataError
         A prior for other parameters than those of `model`, or a persistence bound outside (0, 1].
     """
-    scale = float(np.std(returns))
-    y = returns / scale
-    mean = float(np.mean(y))
-    before = (
-        np.array([1.0, 1.0, mean])
-        if presample is Presample.MEAN
-        else np.array([presample_variance(y, mean, presample), 0.0, 0.0])
-    )
+    mean, scale, early = kernel.moments(returns)
+    before = (1.0, 1.0, mean / scale) if presample is Presample.MEAN else (early / scale**2, 0.0, 0.0)
     centre = np.zeros(kernel.SIZE)
     precision = np.zeros((kernel.SIZE, kernel.SIZE))
     bound = 1.0
@@ -71,7 +64,8 @@ def problem(model: VolatilityModel, returns: Array, *, prior: ParameterPrior | N
         centre[slots] = prior.mean
         precision[np.ix_(slots, slots)] = prior.precision
         bound = prior.persistence_bound
-    return Problem(y, scale, before, model is VolatilityModel.GJR_T, bound, centre, precision)
+    y = returns / scale
+    return Problem(y, scale, np.array(before), model is VolatilityModel.GJR_T, bound, centre, precision)
 
 
 def natural_parameters(x: Array, stated: Problem) -> Array:

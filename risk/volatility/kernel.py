@@ -35,6 +35,27 @@ _UNROLL = 8  # logarithms are taken of products of this many terms
 
 
 @compiled
+def moments(returns: Array) -> tuple[float, float, float]:
+    """Mean, standard deviation (divisor n) and exponentially weighted (0.94) square of the first 75 deviations."""
+    n = returns.shape[0]
+    mean = 0.0
+    for t in range(n):
+        mean += returns[t]
+    mean /= n
+    square = 0.0
+    for t in range(n):
+        square += (returns[t] - mean) ** 2
+    early = 0.0
+    total = 0.0
+    weight = 1.0
+    for t in range(min(75, n)):
+        early += weight * (returns[t] - mean) ** 2
+        total += weight
+        weight *= 0.94
+    return mean, math.sqrt(square / n), early / total
+
+
+@compiled
 def digamma(value: float) -> float:
     """Digamma function for value > 0: upward recurrence to 8, then the asymptotic series."""
     total = 0.0

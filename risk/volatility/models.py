@@ -207,10 +207,11 @@ def unfitted(model: VolatilityModel, returns: Array, *, presample: Presample, mi
     """
     if returns.size < minimum:
         status = FitStatus.TOO_SHORT
-    elif float(np.std(returns)) <= 1e-12 * max(1e-12, float(np.max(np.abs(returns)))):
-        status = FitStatus.DEGENERATE
     else:
-        return None
+        low, high = float(returns.min()), float(returns.max())
+        if high - low > 1e-12 * max(abs(low), abs(high)):
+            return None
+        status = FitStatus.DEGENERATE
     return FitResult(
         model=model,
         presample=presample,

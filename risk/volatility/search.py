@@ -199,25 +199,28 @@ def starting_points(
     precision: Array,
     points: Array,
 ) -> None:
-    """Fill `points` (4, 6): at each of four persistences the best of three alphas; the best point first."""
+    """Fill `points` (4, 6): at each of four persistences the best of three alphas; the best point first.
+
+    With leverage two of the four have most of the impact on one side, where short series have further optima.
+    """
     theta = np.empty(SIZE)
     idle = np.zeros(SIZE)
     x = np.zeros(SIZE)
-    levels = np.array([0.60, 0.90, 0.97, 0.99])
-    heights = np.empty(4)
+    levels = np.array([0.50, 0.50, 0.90, 0.98]) if leverage else np.array([0.50, 0.90, 0.97, 0.99])
+    up_shares = np.array([0.95, 0.05, 0.50, 0.50]) if leverage else np.ones(4)
+    heights = np.full(4, -math.inf)
     mean = 0.0
     for t in range(y.shape[0]):
         mean += y[t]
     x[0] = mean / y.shape[0]
     x[5] = math.log(5.0 - 2.05)
     for p in range(4):
-        heights[p] = -math.inf
+        slack = 1.0 - levels[p]
+        x[1] = math.log(slack)
         for alpha in (0.03, 0.08, 0.20):
-            slack = 1.0 - levels[p]
-            x[1] = math.log(slack)
-            x[2] = math.log(alpha / slack) - (math.log(2.0) if leverage else 0.0)
-            x[3] = x[2] if leverage else 0.0
             x[4] = math.log((levels[p] - alpha) / slack)
+            x[2] = math.log(up_shares[p] * alpha / slack)
+            x[3] = math.log((1.0 - up_shares[p]) * alpha / slack) if leverage else 0.0
             natural(x, leverage, bound, theta)
             height = log_likelihood(y, theta, presample) - penalty(x, centre, precision, idle)
             if height > heights[p]:

@@ -75,6 +75,7 @@ def test_kernel_agrees_with_the_plain_form(
     model = VolatilityModel.GJR_T if leverage else VolatilityModel.GARCH_T
     convention = Presample.MEAN if mean else Presample.EWMA75
     stated = problem(model, y, prior=None, presample=convention)
+    assert stated.scale == pytest.approx(y.std(), rel=1e-12)
     x = np.array([mu, log_omega, *logits, log_nu])
     theta = np.empty(6)
     kernel.natural(x, leverage, 0.999, theta)
@@ -132,17 +133,23 @@ def test_arch_finds_no_better_optimum(simulate: Simulate, model: VolatilityModel
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
-def test_arch_finds_no_better_optimum_on_forty_series(simulate: Simulate, model: VolatilityModel) -> None:
+def test_arch_finds_no_better_optimum_on_forty_series(model: VolatilityModel, simulate: Simulate) -> None:
+    """Against arch's own start always; against the best of five arch starts on all but one short series at most."""
     from risk.volatility.reference import arch_log_likelihood, fit_with_arch
 
+    short = []
     for seed in range(40):
         rng = np.random.default_rng(500 + seed)
         n = int(rng.choice([250, 500, 1000]))
         y, _ = simulate(n, rng, omega=10 ** rng.uniform(-6, -3), alpha=rng.uniform(0.02, 0.2), beta=0.78)
-        ours = fit(model, y)
-        seen = arch_log_likelihood(model, ours.vector, y)
-        theirs = fit_with_arch(model, y)
-        assert seen >= theirs.log_likelihood - 1e-6 * abs(theirs.log_likelihood), seed
+        seen = arch_log_likelihood(model, fit(model, y).vector, y)
+        single, best = (fit_with_arch(model, y, n_starts=starts).log_likelihood for starts in (0, 4))
+        assert seen >= single - 1e-6 * abs(single), seed
+        if seen < best - 1e-6 * abs(best):
+            short.append((seed, n, seen - best))
+    print(f"{model}: short of the best of five arch starts: {short}")
+    assert len(short) <= 1
+    assert all(n == 250 and gap > -0.1 for _, n, gap in short)
 
 
 def test_rolling_refits_equal_cold_fits(series: np.ndarray) -> None:
