@@ -15,7 +15,7 @@ from reports.manifest import SCHEMA, Manifest, StageIdentity, environment, files
 from reports.run_folder import CONFIG, MANIFEST, STAGES, RunWriter
 from risk.artifact import Artifact, readable_json
 from risk.calibration import Calibration
-from risk.errors import DefectError, SettingsError
+from risk.errors import DefectError, SettingsError, UnitError
 from risk.market import MarketSnapshot
 from risk.outcome import StressResult
 from risk.recommendation import Recommendation
@@ -67,6 +67,8 @@ class Start:
         ------
         SettingsError
             When the text is not UTF-8 or the settings are wrong.
+        UnitError
+            When the as-of is no date or time.
         """
         try:
             settings = read_settings(config.decode(), file=file)
@@ -74,8 +76,12 @@ class Start:
             raise SettingsError("not a text file in UTF-8", file=file) from None
         if seed is not None:
             settings = settings.model_copy(update={"seed": seed})
-        instant = as_of or settings.as_of
-        return cls(config, settings, root, None if instant is None else parse_instant(instant))
+        text, field, source = (as_of, "--as-of", None) if as_of is not None else (settings.as_of, "as_of", file)
+        try:
+            instant = None if text is None else parse_instant(text)
+        except UnitError as error:
+            raise error.at(file=source, field=field) from None
+        return cls(config, settings, root, instant)
 
     @classmethod
     def from_config(cls, path: Path, *, as_of: str | None = None, seed: int | None = None) -> Start:

@@ -12,7 +12,6 @@ from risk.errors import InputError
 
 if TYPE_CHECKING:
     from reports.difference import Section
-    from risk.parameters import ParameterSet
 
 _SHOWN = 25
 
@@ -27,30 +26,20 @@ def diff(before: Path, after: Path, *, as_json: bool) -> int:
     Between runs: settings, data, models, figures, parameters with the constraint that binds, stress.
     """
     from reports.difference import parameter_difference, run_difference
+    from reports.parameter_file import read_parameters
 
     if before.is_dir() != after.is_dir():
         raise InputError("a run and a file cannot be compared", field=f"{before}, {after}", remedy="Give two of a kind")
     if before.is_dir():
         sections = run_difference(before, after)
     else:
-        sections = (parameter_difference(_read(before), _read(after)),)
+        sections = (parameter_difference(read_parameters(before), read_parameters(after)),)
     if as_json:
         options.print_json({section.title.lower(): section.document() for section in sections})
     else:
         for section in sections:
             _show(section)
     return 0
-
-
-def _read(file: Path) -> ParameterSet:
-    from risk.parameters import ParameterSet
-
-    try:
-        return ParameterSet.from_toml(file.read_bytes().decode(), file=str(file))
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", file=str(file), remedy="Check the path") from None
-    except UnicodeDecodeError:
-        raise InputError("not a text file in UTF-8", file=str(file)) from None
 
 
 def _show(section: Section) -> None:

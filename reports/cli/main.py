@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    with cli.make_context("riskcal", arguments) as context:
+    with cli.make_context("riskcal", list(arguments)) as context:  # click empties its list
         return int(cli.invoke(context) or 0)
 
 
