@@ -19,6 +19,7 @@ from risk.errors import UnitError
 _EXACT = Context(prec=60)
 _MOST_DIGITS = 40  # more than any chain's integer needs here, and few enough that all arithmetic stays exact
 _NUMBER = re.compile(r"[+-]?(?:\d+|[1-9]\d{0,2}(?:[,_]\d{3})+)(?:\.\d+)?", re.ASCII)
+_SYMBOL = re.compile(r"[A-Za-z0-9_:.\-]+")
 _DURATION = re.compile(r"(\d+)\s*(s|m|h|d)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 DAY = 86400
@@ -133,7 +134,7 @@ def parse_quantity(text: str, dimension: Dimension) -> Quantity:
         if symbol != "USD":
             raise UnitError("an amount of money needs its unit", value=text, remedy='Write it as "250000 USD"')
         return Usd(_decimal(number, text))
-    if not symbol or " " in symbol:
+    if not _SYMBOL.fullmatch(symbol):
         raise UnitError("an amount needs its token", value=text, remedy='Write it as "1500000 WETH"')
     return TokenAmount(_decimal(number, text), symbol)
 

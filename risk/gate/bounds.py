@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from risk.gate.context import GateContext, Place, Remark, Rule, each_moved, each_of_head
+from risk.gate.steps import is_legal_step
 from risk.outcome import Severity
 from risk.parameters import Key, ParameterSet
 from risk.units import Dimension
@@ -46,7 +47,10 @@ def _digits(context: GateContext, place: Place) -> Remark | None:
         return None
     direction = "grows" if after > before else "shrinks"
     message = f"{key.spec.title.lower()} {direction} by a factor of {factor:.4g}: a digit or a unit may have slipped"
-    return Remark(message, "Check the digits; if it is meant, move in smaller steps", {"factor": float(factor)})
+    severity = Severity.WARNING if is_legal_step(context, key) else None  # e.g. a cap cut within its relative bound
+    return Remark(
+        message, "Check the digits; if it is meant, move in smaller steps", {"factor": float(factor)}, severity
+    )
 
 
 RULES = (

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from risk.outcome import Finding, Severity, StressResult
-from risk.parameters import Change, Key, ParameterSet
+from risk.parameters import Change, Key, ParameterSet, Value
 from risk.settings import Settings
 from risk.units import Quantity
 
 Place = tuple[Key, ...]
 """Numbers that a rule looks at together; empty for the whole set."""
+_LONGEST = 80
 Need = Literal["changed_at", "as_of", "stress"]
 
 
@@ -124,12 +125,21 @@ class Rule:
             key="*" if key is None else str(key),
             severity=remark.severity or self.severity,
             message=remark.message,
-            base=None if before is None else str(before),
-            head=None if after is None else str(after),
+            base=_shown(before),
+            head=_shown(after),
             evidence=remark.evidence,
             remedy=remark.remedy,
             line=line,
         )
+
+
+def _shown(value: Value | None) -> str | None:
+    """Text of a value; what could not be read comes from outside, so it is cut and holds no control character."""
+    if value is None:
+        return None
+    text = str(value)
+    text = text if text.isprintable() else ascii(text)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def each_of_head(context: GateContext) -> list[Place]:

@@ -17,8 +17,19 @@ from risk.parameters import Key
 from risk.units import Dimension, Rounding, Seconds
 
 
+def steps_bind(context: GateContext) -> bool:
+    """Whether the route is bound by steps."""
+    return context.settings.policy.route == "steward"
+
+
+def is_legal_step(context: GateContext, key: Key) -> bool:
+    """Whether stewards may move a number as head does; False where no bound is declared."""
+    declared = key.parameter in context.settings.bounds
+    return steps_bind(context) and declared and _step(context, (key,)) is None
+
+
 def _bound_by_steps(context: GateContext) -> list[Place]:
-    return each_moved(context) if context.settings.policy.route == "steward" else []
+    return each_moved(context) if steps_bind(context) else []
 
 
 def _bound_by_delay(context: GateContext) -> list[Place]:
