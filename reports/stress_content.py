@@ -1,0 +1,80 @@
+"""The stress part of a proposal's document: budgets, replays, and where each scenario comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reports import wording
+from reports.verdict import SETS, measure_name, stress_amount
+from reports.wording import Shown
+from risk.outcome import Measure, StressResult
+
+
+def stress_content(stress: StressResult) -> dict[str, Any]:
+    """Results by scenario, a line for each measure, with a value for each parameter set."""
+    return {
+        "sets": [{"id": name, "title": SETS[name]} for name in _sets(stress)],
+        "budgets": _groups(stress, has_budget=True),
+        "others": _groups(stress, has_budget=False),
+        "scenarios": [
+            {
+                "name": name,
+                "title": scenario_title(stress, name),
+                "facts": [{"name": wording.title(k), "text": _text(v)} for k, v in _mapping(facts).items()],
+            }
+            for name, facts in sorted(stress.scenarios.items())
+        ],
+    }
+
+
+def _sets(stress: StressResult) -> list[str]:
+    present = set(stress.rows["set_id"].tolist())
+    return [name for name in SETS if name in present]
+
+
+def _groups(stress: StressResult, *, has_budget: bool) -> list[dict[str, Any]]:
+    lines: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in stress.rows.where(has_budget=has_budget).rows():
+        measure = Measure(row["measure"])
+        budget = row["budget"] if has_budget else None
+        line = lines.setdefault(
+            (row["scenario"], row["measure"], row["horizon"], row["confidence"], budget),
+            {
+                "measure": measure_name(row),
+                "budget": None if budget is None else Shown(value=budget, text=stress_amount(measure, budget)),
+                "values": {},
+            },
+        )
+        error = row["standard_error"]
+        line["values"][row["set_id"]] = {
+            "number": Shown(value=row["value"], text=stress_amount(measure, row["value"])),
+            "standard_error": Shown(value=error, text=stress_amount(measure, error)) if row["n_paths"] > 1 else None,
+            "n_paths": row["n_paths"],
+            "n_failed": row["n_failed"],
+            "status": row["status"],
+        }
+    scenarios = dict.fromkeys(scenario for scenario, *_ in lines)
+    return [
+        {"scenario": scenario_title(stress, name), "lines": [line for key, line in lines.items() if key[0] == name]}
+        for name in scenarios
+    ]
+
+
+def scenario_title(stress: StressResult, name: str) -> str:
+    """Title of a scenario, or its name where it has none."""
+    return str(_mapping(stress.scenarios.get(name)).get("title") or wording.title(name))
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name}: {_text(child)}" for name, child in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_text(child) for child in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return wording.number(value) if isinstance(value, (int, float)) else str(value)

@@ -1,0 +1,155 @@
+"""Tables of a proposal's document: columns with titles, rows of texts and shown numbers.
+
+Tables of the artifacts are shown as they are: the name of a column says how its numbers are written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from reports import wording
+from reports.wording import Shown
+from risk.artifact import Table
+from risk.calibration import Calibration, Measure, Side
+
+Cell = str | Shown
+QUOTED_CONFIDENCE = 0.99
+"""Confidence of the figures that a proposal prints; all of them are in the calibration."""
+
+_EXACT: Mapping[str, Callable[[Any], str]] = {
+    "confidence": wording.confidence,
+    "horizon": wording.duration,
+    "es_horizon": wording.duration,
+    "interval": wording.duration,
+    "observed_at": wording.instant,
+    "window": lambda value: f"{value:,} bars",
+    "value": wording.number,
+    "volatility": wording.percent,
+    "value_at_risk": wording.percent,
+    "expected_shortfall": wording.percent,
+    "coverage": wording.percent,
+}
+_ENDINGS: tuple[tuple[str, Callable[[Any], str]], ...] = (
+    ("p_value", wording.p_value),
+    ("_p", wording.p_value),
+    ("usd", wording.dollars),
+    ("usd_per_year", wording.dollars),
+    ("probability", wording.percent),
+    ("share", wording.percent),
+    ("rate", wording.percent),
+    ("threshold", wording.percent),
+    ("factor", wording.percent),
+    ("seconds", wording.duration),
+    ("as_of", wording.instant),
+)
+
+
+def writer_of(name: str) -> Callable[[Any], str]:
+    """How numbers of a column or fact are written, by its name."""
+    if name in _EXACT:
+        return _EXACT[name]
+    found = (words for ending, words in _ENDINGS if name == ending or name.endswith(ending))
+    return next(found, wording.number)
+
+
+def cell(name: str, value: object) -> Cell:
+    """One value of a column or fact: a text, or a number with its text."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (int, float)):
+        return Shown(value=value, text=writer_of(name)(value))
+    return wording.ABSENT if value is None else str(value)
+
+
+def from_table(table: Table) -> dict[str, Any]:
+    """An artifact's table with titles for its columns."""
+    return {
+        "columns": [wording.title(name) for name in table.columns],
+        "rows": [[cell(name, value) for name, value in row.items()] for row in table.rows()],
+    }
+
+
+_FIGURE_COLUMNS = ("Subject", "Measure", "Confidence", "Horizon", "Side", "Method", "Window", "Value", "90 % interval",
+                   "Returns", "Status")  # fmt: skip
+
+
+def quoted_figures(calibration: Calibration) -> dict[str, Any]:
+    """Figures of the assets' losses at the quoted confidence, and their volatilities, with all that they carry."""
+    rows = []
+    for row in calibration.figures.rows():
+        volatility = row["measure"] == Measure.VOLATILITY
+        if not volatility and (row["confidence"] != QUOTED_CONFIDENCE or row["side"] != Side.DOWN):
+            continue
+        if row["subject"] not in calibration.assets:
+            continue
+        interval = f"{wording.percent(row['lower'])} to {wording.percent(row['upper'])}"
+        rows.append(
+            [
+                row["subject"],
+                wording.title(row["measure"]),
+                wording.ABSENT if volatility else cell("confidence", row["confidence"]),
+                cell("horizon", row["horizon"]),
+                row["side"],
+                row["method"],
+                cell("window", row["window"]),
+                Shown(value=row["value"], text=wording.percent(row["value"])),
+                interval,
+                cell("n_observations", row["n_observations"]),
+                row["status"],
+            ]
+        )
+    return {"columns": list(_FIGURE_COLUMNS), "rows": rows}
+
+
+def reserve_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What the recommendation says of each reserve: chance of a shortfall, binding budget, sensitivity."""
+    columns: dict[str, dict[str, Cell]] = {}
+    chances = _mapping(facts.get("any_shortfall_probability"))
+    for set_id in sorted(chances):
+        title = f"Chance that any position falls short, {wording.title(set_id).lower()}"
+        columns[title] = {r: cell("probability", p) for r, p in _mapping(chances[set_id]).items()}
+    columns["Binding"] = {r: str(text) for r, text in _mapping(facts.get("binding")).items()}
+    for reserve, found in _mapping(facts.get("sensitivity")).items():
+        items = _mapping(found) or {"sensitivity": found}
+        for name, value in _leaves(items):
+            columns.setdefault(f"Sensitivity: {wording.title(name).lower()}", {})[reserve] = value
+    columns = {title: cells for title, cells in columns.items() if cells}
+    reserves = sorted({reserve for cells in columns.values() for reserve in cells})
+    rows = [[reserve, *(cells.get(reserve, wording.ABSENT) for cells in columns.values())] for reserve in reserves]
+    return {"columns": ["Reserve", *columns], "rows": rows}
+
+
+_SHOWN_ELSEWHERE = {"any_shortfall_probability", "binding", "sensitivity"}
+
+
+def other_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Every other fact of the recommendation, a line each."""
+    others = {name: value for name, value in sorted(facts.items()) if name not in _SHOWN_ELSEWHERE}
+    return {"columns": ["Fact", "Value"], "rows": [[wording.title(name), value] for name, value in _leaves(others)]}
+
+
+def sentences(facts: Mapping[str, Any]) -> list[str]:
+    """Facts as lines of text: a text stands for itself, a number is named."""
+    lines = []
+    for name, value in _leaves(facts):
+        text = value if isinstance(value, str) else value["text"]
+        lines.append(text if isinstance(value, str) and " " in value else f"{wording.title(name)}: {text}")
+    return lines
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _leaves(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Cell]]:
+    """Leaves of nested facts with the names that lead to them; a list of texts is one leaf a text."""
+    for name, child in value.items():
+        full = f"{path} {name}".strip()
+        if isinstance(child, Mapping):
+            yield from _leaves(child, full)
+        elif isinstance(child, (list, tuple)):
+            for item in child:
+                yield from _leaves(item, full) if isinstance(item, Mapping) else [(full, cell(name, item))]
+        else:
+            yield full, cell(name, child)

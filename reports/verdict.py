@@ -1,0 +1,235 @@
+"""The verdict on a recommendation: one sentence, the facts that carry it, and a row for each number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from reports import wording
+from risk.artifact import Table
+from risk.outcome import Measure, StressResult
+from risk.parameters import SPECS, Key, ParameterSet, Value
+from risk.recommendation import Derivation, Recommendation
+
+Status = Literal["pass", "fail", "note"]
+
+SETS = {"in_force": "In force", "next_step": "Next step", "target": "Target"}
+"""Parameter sets that a proposal stresses, in the order in which they are shown."""
+
+MEASURES = {
+    Measure.EXPECTED_PER_YEAR: "Expected bad debt a year",
+    Measure.ES99: "Expected shortfall of bad debt",
+    Measure.BREACH_PROBABILITY: "Chance that bad debt exceeds the tolerance",
+    Measure.LATENT: "Latent bad debt",
+    Measure.REALISED: "Realised bad debt",
+    Measure.UNLIQUIDATED: "Unliquidated debt",
+    Measure.LIQUIDATED: "Liquidated debt",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing that the verdict rests on.
+
+    Attributes
+    ----------
+    name, status, text
+        What it is about, how it was judged, and the figures behind it.
+    set_id
+        Parameter set whose budget it is about, or None where it is about the whole.
+    """
+
+    name: str
+    status: Status
+    text: str
+    set_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a proposal says first.
+
+    Attributes
+    ----------
+    passed
+        Whether the target keeps every budget, with no failed path; without a budget there is no pass.
+    sentence
+        The verdict in words.
+    facts
+        What it rests on, the failures among them.
+    """
+
+    passed: bool
+    sentence: str
+    facts: tuple[Fact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryRow:
+    """One number of the recommendation, for a table.
+
+    Attributes
+    ----------
+    key, subject, parameter
+        Its address, and the two parts of it that people read.
+    in_force, next_step, target, interval
+        Texts; ``none`` where there is no value, ``refused`` for a target that was refused.
+    binding
+        The constraint that decided it, or the reason of the refusal.
+    status
+        ``changes``, ``stays`` or ``refused``.
+    """
+
+    key: Key
+    subject: str
+    parameter: str
+    in_force: str
+    next_step: str
+    target: str
+    interval: str
+    binding: str
+    status: Literal["changes", "stays", "refused"]
+
+
+def verdict(recommendation: Recommendation, stress: StressResult) -> Verdict:
+    """Judge a recommendation by its stress.
+
+    A missing budget, a failed path or a missing stress of the target is a failure, never a pass.
+    """
+    budgets = stress.rows.where(has_budget=True)
+    sets = [name for name in SETS if name in set(stress.rows["set_id"].tolist())]
+    facts = [fact for name in sets for fact in _budget_facts(name, budgets.where(set_id=name))]
+    target = budgets.where(set_id="target")
+    if not len(target):
+        facts.insert(0, Fact("Evidence", "fail", "No budget was tested at the target"))
+    failed_paths = int(stress.rows["n_failed"].sum())
+    if failed_paths:
+        text = f"{wording.plural(failed_paths, 'path result')} failed and cannot count as passed"
+        facts.append(Fact("Simulation", "fail", text))
+    rows = summary_table(recommendation)
+    counts = {status: sum(row.status == status for row in rows) for status in ("changes", "stays", "refused")}
+    refused = f"{wording.plural(counts['refused'], 'number')} refused of {len(rows):,}"
+    facts.append(Fact("Refusals", "note" if counts["refused"] else "pass", refused))
+    passed = bool(len(target)) and not failed_paths and bool((target["status"] != "fail").all())
+    return Verdict(passed, _sentence(sets, budgets, counts, failed_paths), tuple(facts))
+
+
+def _budget_facts(set_id: str, rows: Table) -> list[Fact]:
+    """A fact a Monte-Carlo budget; replays are gathered into one."""
+    facts = []
+    replays: dict[str, list[str]] = {"pass": [], "fail": []}
+    for row in rows.rows():
+        measure = Measure(row["measure"])
+        status: Literal["pass", "fail"] = "fail" if row["status"] == "fail" else "pass"
+        if measure in (Measure.EXPECTED_PER_YEAR, Measure.ES99, Measure.BREACH_PROBABILITY):
+            name = f"{measure_name(row)}, {SETS[set_id].lower()}"
+            text = f"{stress_value(row)} against a budget of {stress_amount(measure, row['budget'])}"
+            facts.append(Fact(name, status, text, set_id))
+        else:
+            replays[status].append(row["scenario"])
+    if tested := sum(map(len, replays.values())):
+        kept = f"{len(replays['pass'])} of {wording.plural(tested, 'result')} of the replays within their budget"
+        text = f"{kept}; not within: {', '.join(dict.fromkeys(replays['fail']))}" if replays["fail"] else kept
+        status = "fail" if replays["fail"] else "pass"
+        facts.append(Fact(f"Replays, {SETS[set_id].lower()}", status, text, set_id))
+    return facts
+
+
+def _sentence(sets: list[str], budgets: Table, counts: dict[str, int], failed_paths: int) -> str:
+    parts = []
+    for name in sorted(sets, key=["target", "next_step", "in_force"].index):
+        rows = budgets.where(set_id=name)
+        broken = int((rows["status"] == "fail").sum())
+        subject = {
+            "target": "The target",
+            "next_step": "the next step",
+            "in_force": "the parameters in force",
+        }[name]
+        plural = name == "in_force"
+        if not len(rows):
+            parts.append(f"{subject} {'were' if plural else 'was'} not tested against a budget")
+        elif broken:
+            parts.append(f"{subject} {'break' if plural else 'breaks'} {broken} of {len(rows)} budget tests")
+        else:
+            parts.append(f"{subject} {'keep' if plural else 'keeps'} all {len(rows)} budget tests")
+    judged = "; ".join(parts) if parts else "Nothing was stressed"
+    changes = f"{wording.plural(counts['changes'], 'number')} to change, {counts['stays']} to stay"
+    refused = f", {counts['refused']} refused" if counts["refused"] else ""
+    failed = f" {wording.plural(failed_paths, 'path result')} failed." if failed_paths else ""
+    return f"{judged[:1].upper()}{judged[1:]}. {changes}{refused}.{failed}"
+
+
+def summary_table(recommendation: Recommendation) -> tuple[SummaryRow, ...]:
+    """A row a number, by subject and then as parameters are listed, for the command line and the documents."""
+    order = {name: index for index, name in enumerate(SPECS)}
+
+    def place(derivation: Derivation) -> tuple[object, ...]:
+        key = derivation.key
+        return key.market, key.kind, key.subject, key.path, order[key.parameter]
+
+    return tuple(_summary_row(derivation) for derivation in sorted(recommendation.derivations, key=place))
+
+
+def _summary_row(derivation: Derivation) -> SummaryRow:
+    key = derivation.key
+    tier = f" tier {key.path[1]}" if key.path else ""
+    status: Literal["changes", "stays", "refused"]
+    if derivation.refusal is not None:
+        target, binding, status = "refused", derivation.refusal, "refused"
+    else:
+        target, binding = shown_text(derivation, derivation.target), derivation.binding
+        status = "stays" if derivation.target == derivation.current else "changes"
+    return SummaryRow(
+        key=key,
+        subject=key.subject + tier,
+        parameter=key.spec.title,
+        in_force=shown_text(derivation, derivation.current),
+        next_step=shown_text(derivation, derivation.next_step),
+        target=target,
+        interval=interval_text(derivation),
+        binding=binding,
+        status=status,
+    )
+
+
+def parsed(derivation: Derivation, text: str | None) -> Value | None:
+    """The value that a derivation's text stands for; what is in force may be malformed."""
+    key = derivation.key
+    return None if text is None else ParameterSet.from_texts({str(key): text}).values[key]
+
+
+def shown_text(derivation: Derivation, text: str | None) -> str:
+    """The text of one of a derivation's values as documents write it."""
+    value = parsed(derivation, text)
+    return wording.ABSENT if value is None else wording.quantity(value)
+
+
+def interval_text(derivation: Derivation) -> str:
+    """The 90 % interval of a policy output, ``80.10 % to 82.90 %``; none for a target that was refused."""
+    if derivation.lower is None or derivation.upper is None or derivation.refusal is not None:
+        return wording.ABSENT
+    ends = (wording.amount(end, derivation.key.spec.dimension) for end in (derivation.lower, derivation.upper))
+    return " to ".join(ends)
+
+
+def measure_name(row: dict[str, Any]) -> str:
+    """A stress measure with its confidence and horizon, which it is never shown without."""
+    name = MEASURES[Measure(row["measure"])]
+    if row["measure"] == Measure.EXPECTED_PER_YEAR and row["horizon"]:
+        return f"{name}, from paths of {wording.duration(row['horizon'])}"
+    if row["confidence"]:
+        name += f" at {wording.confidence(row['confidence'])}"
+    return f"{name} over {wording.duration(row['horizon'])}" if row["horizon"] else name
+
+
+def stress_amount(measure: Measure, value: float) -> str:
+    """A stress value in its unit: percent for a probability, else US dollars."""
+    return wording.percent(value) if measure is Measure.BREACH_PROBABILITY else wording.dollars(value)
+
+
+def stress_value(row: dict[str, Any]) -> str:
+    """A stress value with its standard error, where it has one."""
+    measure = Measure(row["measure"])
+    value = stress_amount(measure, row["value"])
+    error = row["standard_error"]
+    return f"{value} (standard error {stress_amount(measure, error)})" if error else value
