@@ -127,7 +127,7 @@ def test_returns_stop_before_the_date_and_at_holes() -> None:
 def test_differences_are_found() -> None:
     document = {"a": [1.0, 2.0], "b": "x", "content_hash": "1"}
     assert differences(document, {**document, "content_hash": "2"}) == []
-    assert differences(document, {"a": [1.0, 2.0 + 1e-4], "b": "x"}) == ["/a/1: built 2.0, committed 2.0001"]
+    assert differences(document, {"a": [1.0, 2.001], "b": "x"}) == ["/a/1: built 2.0, committed 2.001"]
     assert differences(document, None)
 
 
