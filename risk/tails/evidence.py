@@ -1,0 +1,186 @@
+"""The evidence behind a subject's model: the race, the track record with its exceptions, the assumption tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtr
+
+from risk.calibration import Side
+from risk.errors import RefusalError
+from risk.market import FloatArray, IntArray
+from risk.settings import Settings
+from risk.tails.states import parameter_prior
+from risk.validation.assumptions import AssumptionTest, residual_tests
+from risk.validation.coverage import coverage_test, quantile_loss
+from risk.volatility.models import FitResult, ParameterPrior, VolatilityModel
+from risk.volatility.prior import load_prior
+from risk.volatility.race import Race, WalkForward, race, walk_forward
+
+MINIMUM_RACE = 250
+"""Bars out of sample below which models are not raced: the hurdle would lie far inside the noise."""
+EXCEPTION_CONFIDENCE = 0.99
+"""Confidence of the dated forecasts kept for charts."""
+
+Row = tuple[object, ...]
+
+RACE_SCHEMA = {
+    "subject": "str", "model": "str", "score": "f8", "difference": "f8", "standard_error": "f8", "n": "i8",
+    "winner": "bool", "status": "str",
+}  # fmt: skip
+"""`score` is the mean out-of-sample log score in nats a bar, larger is better; `difference` to the benchmark ewma_t."""
+TRACK_SCHEMA = {
+    "subject": "str", "model": "str", "confidence": "f8", "side": "str", "n": "i8", "exceptions": "i8",
+    "expected": "f8", "p_one_sided": "f8", "p_two_sided": "f8", "quantile_loss": "f8",
+}  # fmt: skip
+"""One-step forecasts; `p_one_sided` is the chance of so many exceptions or more, `quantile_loss` of log returns."""
+EXCEPTION_SCHEMA = {
+    "subject": "str", "observed_at": "i8", "value": "f8", "value_at_risk": "f8", "volatility": "f8",
+    "exception": "bool",
+}  # fmt: skip
+"""One-step forecasts of the winner: simple return, simple loss at 99 % as a positive fraction, log volatility."""
+ASSUMPTION_SCHEMA = {
+    "subject": "str", "assumption": "str", "test": "str", "statistic": "f8", "p_value": "f8", "verdict": "str",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceRows:
+    """Rows of the calibration's tables of evidence, in the order of their schemas."""
+
+    race: tuple[Row, ...] = ()
+    track_record: tuple[Row, ...] = ()
+    exceptions: tuple[Row, ...] = ()
+    assumptions: tuple[Row, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RaceResult:
+    """The winner, and the walk-forward it won; without one the default model stands in."""
+
+    winner: VolatilityModel
+    walk: WalkForward | None = None
+    summary: Race | None = None
+
+
+def run_race(
+    observed_at: IntArray, returns: FloatArray, kinds: tuple[VolatilityModel, ...], interval: int, settings: Settings
+) -> RaceResult:
+    """Race the models out of sample; each refit uses the pooled prior known by its own date, or none before the first.
+
+    Where the series is too short for the window and `MINIMUM_RACE` bars beyond it, or its first window cannot be
+    fitted, there is no race: garch_t stands in, or the benchmark where garch_t is not among the models.
+    """
+    default = VolatilityModel.GARCH_T if VolatilityModel.GARCH_T in kinds else VolatilityModel.EWMA_T
+    models = settings.models
+    if len(returns) < models.walk_forward_window + MINIMUM_RACE:
+        return RaceResult(default)
+
+    def known_prior(kind: VolatilityModel, origin: int) -> ParameterPrior | None:
+        try:
+            return parameter_prior(load_prior(int(observed_at[origin - 1])), kind, interval)
+        except RefusalError:
+            return None
+
+    levels = sorted({c for c in models.confidence if c > 0.5} | {EXCEPTION_CONFIDENCE})
+    try:
+        walk = walk_forward(
+            returns, kinds, window=models.walk_forward_window, refit_every=models.refit_interval,
+            confidences=levels, priors=known_prior,
+        )  # fmt: skip
+    except RefusalError:
+        return RaceResult(default)
+    summary = race(walk)
+    return RaceResult(summary.winner, walk, summary)
+
+
+def evidence_rows(
+    subject: str,
+    observed_at: IntArray,
+    result: RaceResult,
+    fits: Mapping[VolatilityModel, FitResult],
+    shocks: FloatArray,
+) -> EvidenceRows:
+    """All rows of one subject; `shocks` are the quantiles that its paths are drawn from."""
+    walk = result.walk
+    return EvidenceRows(
+        race=_race_rows(subject, result, fits),
+        track_record=() if walk is None else _track_rows(subject, walk),
+        exceptions=() if walk is None else _exception_rows(subject, observed_at, walk, result.winner),
+        assumptions=_assumption_rows(subject, fits[result.winner], shocks),
+    )
+
+
+def _race_rows(subject: str, result: RaceResult, fits: Mapping[VolatilityModel, FitResult]) -> tuple[Row, ...]:
+    if result.summary is None or result.walk is None:
+        return tuple(
+            (subject, str(kind), 0.0, 0.0, 0.0, 0, kind is result.winner, f"not raced, fit {found.status}")
+            for kind, found in fits.items()
+        )
+    rows: list[Row] = []
+    for entry in result.summary.entries:
+        track = result.walk.tracks[entry.model]
+        status = f"fit {fits[entry.model].status}"
+        if track.n_carried:
+            status += f", {track.n_carried} of {len(track.refits)} refits failed"
+        rows.append(
+            (
+                subject, str(entry.model), entry.log_score, entry.difference, entry.difference_error,
+                result.summary.n_observations, entry.model is result.winner, status,
+            )
+        )  # fmt: skip
+    return tuple(rows)
+
+
+def _track_rows(subject: str, walk: WalkForward) -> tuple[Row, ...]:
+    rows: list[Row] = []
+    n = len(walk.returns)
+    for model, track in walk.tracks.items():
+        for column, confidence in enumerate(walk.confidences):
+            for side, losses, forecast, hits in (
+                (Side.DOWN, -walk.returns, track.var_long, track.exceptions_long),
+                (Side.UP, walk.returns, track.var_short, track.exceptions_short),
+            ):
+                count = int(hits[:, column].sum())
+                test = coverage_test(count, n, 1.0 - confidence)
+                loss = float(quantile_loss(losses, forecast[:, column], confidence).mean())
+                rows.append(
+                    (
+                        subject, str(model), confidence, str(side), n, count, n * (1.0 - confidence),
+                        test.too_many_p_value, test.two_sided_p_value, loss,
+                    )
+                )  # fmt: skip
+    return tuple(rows)
+
+
+def _exception_rows(subject: str, observed_at: IntArray, walk: WalkForward, winner: VolatilityModel) -> tuple[Row, ...]:
+    track = walk.tracks[winner]
+    column = walk.confidences.index(EXCEPTION_CONFIDENCE)
+    return tuple(
+        zip(
+            [subject] * len(walk.returns),
+            observed_at[walk.positions].tolist(),
+            np.expm1(walk.returns).tolist(),
+            (-np.expm1(-track.var_long[:, column])).tolist(),
+            np.sqrt(track.variances).tolist(),
+            track.exceptions_long[:, column].tolist(),
+            strict=True,
+        )
+    )
+
+
+def _assumption_rows(subject: str, fit: FitResult, shocks: FloatArray) -> tuple[Row, ...]:
+    squares = fit.residuals**2
+    distance = (float(squares.mean()) - 1.0) / (float(squares.std()) / np.sqrt(len(squares)))
+    tests = (
+        *residual_tests(fit.residuals, fit.parameters["nu"]),
+        AssumptionTest(
+            f"residuals have unit variance (shocks are not rescaled; theirs is {float(np.mean(shocks**2)):.3f})",
+            "z of the mean square",
+            float(distance),
+            float(2.0 * ndtr(-abs(distance))),
+        ),
+    )
+    return tuple((subject, t.assumption, t.test, t.statistic, t.p_value, t.verdict()) for t in tests)

@@ -1,0 +1,192 @@
+"""Paths of one subject over a horizon: filtered historical simulation with posterior draws and peg jumps.
+
+Each bar moves the log price by sqrt(h) z, z from the subject's shocks, and the variance by
+h' = omega + (alpha + gamma 1[z < 0]) h z^2 + beta h (Barone-Adesi, Giannopoulos and Vosper 1999; Glosten,
+Jagannathan and Runkle 1993). The drift mu is *not* projected: the mean of past returns is noise over weeks. A peg
+jump adds to the price and not to the variance.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from risk.calibration import SubjectModel
+from risk.errors import DataError
+from risk.market import NUMERAIRE, FloatArray, IntArray, frozen
+from risk.streams import stream
+from risk.units import DAY
+from risk.volatility.jit import compiled
+
+Start = Literal["conditional", "through_the_cycle"]
+
+DISCRETE_MINIMUM = 0.5826
+"""-zeta(1/2) / sqrt(2 pi): Broadie, Glasserman and Kou (1997), A continuity correction for discrete barriers."""
+YEAR = 365.25 * DAY
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Simulated paths.
+
+    Attributes
+    ----------
+    log_price
+        (n_draws * n_paths_per_draw, n_bars + 1) log price relative to the start, whose column is zero.
+    draw_index
+        (n_draws * n_paths_per_draw,) the posterior draw that each path was made with.
+    """
+
+    log_price: FloatArray
+    draw_index: IntArray
+
+
+def bars_of(seconds: int, interval: int) -> int:
+    """Bars of `interval` seconds that cover a horizon: rounded up, at least one."""
+    return max(1, -(-seconds // interval))
+
+
+def discrete_minimum_correction(sigma: float, fraction: float) -> float:
+    """Expected gap between the minimum seen at discrete times and the true one, as a log move.
+
+    Parameters
+    ----------
+    sigma
+        Volatility of log moves over one unit of time, e.g. a day.
+    fraction
+        Time between observations in that unit, e.g. 1/24.
+    """
+    return DISCRETE_MINIMUM * sigma * math.sqrt(fraction)
+
+
+def stream_subject(collateral: str, debt: str) -> str:
+    """Name of the random streams of a subject: a pair against the unit of account is the asset itself."""
+    return collateral if debt == NUMERAIRE else f"{collateral}:{debt}"
+
+
+def simulate(
+    model: SubjectModel,
+    *,
+    n_bars: int,
+    n_paths_per_draw: int,
+    seed: int,
+    start: Start,
+    common: bool = True,
+    shocks: FloatArray | None = None,
+) -> Paths:
+    """Simulate the log price of a subject.
+
+    Parameters
+    ----------
+    model
+        Its draws, shocks, starting variances and jumps.
+    n_bars, n_paths_per_draw
+        Length, and number under each posterior draw.
+    seed
+        Seed of the run. A longer simulation continues the shorter one of the same number of paths.
+    start
+        ``conditional``: from the next bar's variance under each draw. ``through_the_cycle``: from the subject's
+        starting variances, each stratum of them equally often.
+    common
+        Whether path j has the same random numbers under every draw (to compare draws), or numbers of its own
+        (to estimate the mixture over draws). Each bar's shocks are stratified over the paths, so that tails
+        are hit as often as they should be (Latin hypercube, McKay, Beckman and Conover 1979).
+    shocks
+        (n_draws, n_shocks) a quantile function for each draw, instead of the model's one for all.
+
+    Raises
+    ------
+    DataError
+        No bars or no paths.
+    """
+    if n_bars < 1 or n_paths_per_draw < 1:
+        raise DataError("a simulation has at least one bar and one path", value=(n_bars, n_paths_per_draw))
+    n_draws = len(model.draws)
+    n_random = n_paths_per_draw if common else n_draws * n_paths_per_draw
+    subject = stream_subject(model.collateral, model.debt)
+    draw_index = np.repeat(np.arange(n_draws), n_paths_per_draw)
+    column = np.tile(np.arange(n_random), n_draws) if common else np.arange(n_random)
+    if start == "conditional":
+        first = model.draws[draw_index, 6]
+    else:
+        states = np.sort(model.starting_variance)
+        uniform = _stratified(stream(seed, "starts", subject), 1, n_random)[0]
+        first = states[(uniform * len(states)).astype(np.int64)][column]
+    arrival, size, probability = _jumps(model, seed, n_bars, n_random)
+    log_price = np.empty((len(column), n_bars + 1))
+    _walk(
+        np.ascontiguousarray(_stratified(stream(seed, "paths", subject), n_bars, n_random).T),
+        column,
+        draw_index,
+        first,
+        np.ascontiguousarray(model.draws),
+        np.ascontiguousarray(np.atleast_2d(model.shocks) if shocks is None else shocks),
+        arrival,
+        size,
+        probability,
+        log_price,
+    )
+    return Paths(frozen(log_price), frozen(draw_index, np.int64))
+
+
+def _stratified(generator: np.random.Generator, n_bars: int, count: int) -> FloatArray:
+    """Uniforms (n_bars, count), one in each of `count` strata a bar, in random order."""
+    out = np.empty((n_bars, count))
+    for bar in range(n_bars):
+        out[bar] = (generator.permutation(count) + generator.random(count)) / count
+    return out
+
+
+def _jumps(model: SubjectModel, seed: int, n_bars: int, count: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Arrival uniforms and log sizes (n_bars, count), and each draw's probability of a jump in a bar.
+
+    A path jumps where the uniform lies below the probability, so that more intensity means more of the same jumps.
+    Without a peg there is one column that never jumps.
+    """
+    if not len(model.jump_sizes):
+        return np.ones((n_bars, 1)), np.zeros((n_bars, 1)), np.zeros(len(model.draws))
+    generator = stream(seed, "jumps", stream_subject(model.collateral, model.debt))
+    uniform = generator.random((n_bars, 2, count))
+    size = model.jump_sizes[(uniform[:, 1] * len(model.jump_sizes)).astype(np.int64)]
+    probability: FloatArray = -np.expm1(-model.jump_intensity * model.interval / YEAR)
+    return np.ascontiguousarray(uniform[:, 0]), size, probability
+
+
+@compiled
+def _walk(
+    uniform: FloatArray,
+    column: IntArray,
+    draw_index: IntArray,
+    first: FloatArray,
+    draws: FloatArray,
+    shocks: FloatArray,
+    arrival: FloatArray,
+    size: FloatArray,
+    probability: FloatArray,
+    log_price: FloatArray,
+) -> None:
+    """Write each path into `log_price`; the arguments are those that `simulate` prepares."""
+    n_bars = uniform.shape[1]
+    n_shocks = shocks.shape[1]
+    for path in range(column.shape[0]):
+        draw = draw_index[path]
+        row = draw if shocks.shape[0] > 1 else 0
+        omega, alpha, gamma, beta = draws[draw, 1], draws[draw, 2], draws[draw, 3], draws[draw, 4]
+        h = first[path]
+        level = 0.0
+        log_price[path, 0] = 0.0
+        for bar in range(n_bars):
+            position = uniform[column[path], bar] * n_shocks - 0.5
+            position = min(max(position, 0.0), n_shocks - 1.0)
+            left = min(int(position), n_shocks - 2)
+            weight = position - left
+            z = (1.0 - weight) * shocks[row, left] + weight * shocks[row, left + 1]
+            level += math.sqrt(h) * z
+            other = column[path] % arrival.shape[1]
+            if arrival[bar, other] < probability[draw]:
+                level += size[bar, other]
+            log_price[path, bar + 1] = level
+            h = omega + (alpha + (gamma if z < 0.0 else 0.0)) * h * z * z + beta * h

@@ -1,0 +1,74 @@
+"""The depeg jump of pegged assets: how often the pool lost its peg, and how far.
+
+A quiet history does not make a stablecoin riskless: the pooled jump is a component of every pegged asset's
+paths. Known limits: sizes are worst *closes*, so the lows of a day lie deeper; a jump stays (that most pegs came
+back is not counted on); an asset whose own history holds a depeg has it in its residuals as well. For a pair only
+the collateral's jump counts: a fall of the debt asset helps the borrower, and a rise of one (DAI to 1.30 in March
+2020) is not in the pool and is left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+
+from risk.market import FloatArray, frozen
+from risk.settings import Backing
+from risk.volatility.prior import DepegPrior
+
+POOL_BACKING: MappingProxyType[str, Backing] = MappingProxyType(
+    {
+        "USDC": "fiat",
+        "USDT": "fiat",
+        "TUSD": "fiat",
+        "DAI": "crypto",
+        "USDD": "algorithmic",
+        "UST": "algorithmic",
+    }
+)
+"""What backs the stablecoins of the pool."""
+
+MINIMUM_EVENTS = 2
+"""With fewer events of its own backing an asset takes the sizes of the whole pool."""
+
+
+@dataclass(frozen=True, slots=True)
+class DepegComponent:
+    """Jumps of one pegged asset.
+
+    Attributes
+    ----------
+    intensity
+        (n_draws,) jumps a year, a posterior draw each.
+    sizes
+        (n_sizes,) equally likely log moves, all negative.
+    basis
+        Whose sizes they are: ``fiat``, ``crypto``, ``algorithmic``, ``pool`` or, where no event is known,
+        ``threshold``.
+    """
+
+    intensity: FloatArray
+    sizes: FloatArray
+    basis: str
+
+
+def depeg_component(
+    prior: DepegPrior, backing: Backing | None, *, generator: np.random.Generator, n_draws: int
+) -> DepegComponent:
+    """Jumps of an asset with the given backing.
+
+    The intensity is that of the whole pool, whose exposure is not known by backing. Sizes are those of the same
+    backing; of the whole pool where the backing is unknown or has fewer than `MINIMUM_EVENTS`. Where the pool
+    knows no event at all, the smallest move that counts as one stands in: no peg is riskless.
+    """
+    own = [event.depth for event in prior.events if POOL_BACKING.get(event.asset) == backing and backing is not None]
+    basis: str = backing or "pool"
+    depths = own
+    if len(own) < MINIMUM_EVENTS:
+        basis, depths = "pool", [event.depth for event in prior.events]
+    if not depths:
+        basis, depths = "threshold", [prior.threshold]
+    intensity = generator.gamma(prior.intensity_shape, 1.0 / prior.intensity_rate, n_draws)
+    return DepegComponent(frozen(intensity), frozen(np.log1p(-np.sort(depths))), basis)

@@ -1,0 +1,103 @@
+"""From a fit to what paths start from: posterior draws, a bound on persistence, and through-the-cycle variances."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from risk.market import FloatArray
+from risk.volatility.models import FitResult, ParameterPrior, VolatilityModel
+from risk.volatility.plain import student_log_density
+from risk.volatility.posterior import draw_posterior
+from risk.volatility.prior import PooledPrior
+
+OWN_STATES = 100
+"""Own variances and pooled ones in the starting states, as many of each."""
+_NU_GRID = 2.05 + np.geomspace(0.02, 450.0, 400)
+
+
+def posterior_draws(
+    fit: FitResult,
+    returns: FloatArray,
+    *,
+    prior: ParameterPrior | None,
+    generator: np.random.Generator,
+    n_draws: int,
+) -> FloatArray:
+    """Draws (n_draws, 7) of mu, omega, alpha, gamma, beta, nu and the next bar's variance.
+
+    Of ewma_t only nu is uncertain: its draws come from the posterior on a grid, under a prior uniform in 1 / nu.
+    """
+    if fit.model is not VolatilityModel.EWMA_T:
+        draws = draw_posterior(fit, returns, generator=generator, prior=prior, n_draws=n_draws)
+        return np.column_stack([draws.parameters, draws.next_variances])
+    height = np.array([float(np.sum(student_log_density(fit.residuals, nu))) for nu in _NU_GRID])
+    # Grid points are equally spaced in log(nu - 2.05): the Jacobian turns that into uniform in 1 / nu.
+    height += np.log(_NU_GRID - 2.05) - 2.0 * np.log(_NU_GRID)
+    mass = np.cumsum(np.exp(height - height.max()))
+    chosen = np.searchsorted(mass / mass[-1], generator.random(n_draws))
+    out = np.tile([*fit.vector, fit.last_variance], (n_draws, 1))
+    out[:, 5] = _NU_GRID[np.minimum(chosen, len(_NU_GRID) - 1)]
+    return out
+
+
+def parameter_prior(prior: PooledPrior, kind: VolatilityModel, interval: int) -> ParameterPrior | None:
+    """The vintage's prior for a model; None for ewma_t, and for bars of another length than the pool's."""
+    if kind is VolatilityModel.EWMA_T or interval != prior.bar_seconds:
+        return None
+    return prior.parameters(kind)
+
+
+def persistence_bound(prior: PooledPrior, interval: int) -> float:
+    """Largest persistence admitted a bar: the pool's longest half-life, in bars of `interval` seconds."""
+    return float(0.5 ** (interval / (prior.half_life_bound_bars * prior.bar_seconds)))
+
+
+def bound_persistence(draws: FloatArray, shocks: FloatArray, level: float, bound: float) -> tuple[FloatArray, float]:
+    """Shorten the memory of draws whose persistence exceeds a bound.
+
+    Persistence is counted with the second moments of the shocks that paths are made of: alpha E[z^2] +
+    gamma E[z^2; z < 0] + beta. What exceeds the bound is taken from beta (and, where beta has less, from alpha and
+    gamma in proportion) and given to omega as its share of the long-run `level`, so that a shorter memory does not
+    also mean a lower variance. Without that, ewma_t, which has no omega, would die out.
+
+    Parameters
+    ----------
+    draws
+        (n_draws, 7)
+    shocks
+        (n_shocks,) equally likely.
+    level
+        Variance to which what was taken reverts: the mean of the subject's filtered variances.
+    bound
+        In (0, 1].
+
+    Returns
+    -------
+    The bounded draws (n_draws, 7), and the share of draws that were changed.
+    """
+    out = draws.copy()
+    second = float(np.mean(shocks**2))
+    falls = float(np.mean(np.where(shocks < 0.0, shocks**2, 0.0)))
+    impact = out[:, 2] * second + out[:, 3] * falls
+    excess = np.maximum(impact + out[:, 4] - bound, 0.0)
+    from_beta = np.minimum(excess, out[:, 4])
+    kept = 1.0 - np.divide(excess - from_beta, impact, out=np.zeros_like(impact), where=impact > 0.0)
+    out[:, 4] -= from_beta
+    out[:, 2] *= kept
+    out[:, 3] *= kept
+    out[:, 1] += excess * level
+    return out, float(np.mean(excess > 0.0))
+
+
+def starting_variances(variances: FloatArray, prior: PooledPrior) -> FloatArray:
+    """Through-the-cycle variances (2 OWN_STATES,), ascending: half the subject's own, half the pool's.
+
+    Own states are quantiles of the filtered variances, pooled ones quantiles of the pool's relative variances times
+    the subject's mean variance. They stand in for the stationary law, which near a unit root says more about the
+    estimate of persistence than about the market.
+    """
+    probability = (np.arange(OWN_STATES) + 0.5) / OWN_STATES
+    own = np.quantile(variances, probability)
+    relative = prior.log_relative_variances
+    pooled = np.exp(np.interp(probability, np.linspace(0.0, 1.0, len(relative)), relative)) * variances.mean()
+    return np.sort(np.concatenate([own, pooled]))
