@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from textwrap import shorten, wrap
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -14,26 +15,51 @@ from reports import wording
 from reports.verdict import SETS, SummaryRow, measure_name, stress_amount, stress_value
 from risk.artifact import Table
 from risk.outcome import Measure, StressResult
+from risk.parameters import SPECS
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from reports.chain import Chain
 
-_LEADS = {"reserve": "Liquidation threshold", "market": "Maintenance margin", "pool": "Swap fee"}
+_LEADS = {"reserve": "liquidation_threshold", "market": "maintenance_margin", "pool": "swap_fee"}
 """The parameter of each kind of subject that is shown with its step, interval and binding constraint."""
+_LEAST = 12  # columns of a terminal that are left for the last column of a table
+_HEADS = {"reserve": "Reserve", "market": "Perpetual", "pool": "Pool"}
 _STYLES = {"pass": "green", "good": "green", "note": "", "info": "dim", "suspect": "yellow", "fail": "bold red",
            "bad": "bold red", "refused": "bold red", "stays": "dim", "changes": ""}  # fmt: skip
 
 
 def grid(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, numbers: int = 0) -> Grid:
     """A table without frame; the last `numbers` columns are set to the right. Texts are not markup."""
-    table = Grid(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    table = _empty(title)
     for index, name in enumerate(columns):
-        table.add_column(name, justify="right" if index >= len(columns) - numbers else "left")
+        table.add_column(escape(name), justify="right" if index >= len(columns) - numbers else "left")
     for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else escape(cell) for cell in row))
+        table.add_row(*_cells(row))
     return table
+
+
+def lines(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], *, width: int) -> Grid:
+    """A table with one line a row within a width: the last column gives way first, then those before it go."""
+    table = _empty(title)
+    widths = [max(map(len, [*(row[i] for row in rows), *name.split()])) for i, name in enumerate(columns)]
+    kept = list(range(len(columns)))
+    while (room := width - sum(widths[i] + 2 for i in kept[:-1])) < _LEAST and len(kept) > 2:
+        del kept[-2]
+    for index in kept:
+        table.add_column(escape("\n".join(wrap(columns[index], widths[index]))), no_wrap=True)
+    for row in rows:
+        table.add_row(*_cells([*(row[index] for index in kept[:-1]), shorten(str(row[-1]), room, placeholder=" …")]))
+    return table
+
+
+def _empty(title: str) -> Grid:
+    return Grid(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+
+
+def _cells(row: Sequence[str | Text]) -> list[str | Text]:
+    return [cell if isinstance(cell, Text) else escape(cell) for cell in row]
 
 
 def worded(status: str) -> Text:
@@ -41,34 +67,39 @@ def worded(status: str) -> Text:
     return Text(status, style=_STYLES.get(status, ""))
 
 
-def parameters_by_subject(rows: Iterable[SummaryRow]) -> list[Grid]:
-    """One line a subject: the leading parameter with its step, interval and constraint, then the others."""
-    kinds: dict[str, dict[str, dict[str, SummaryRow]]] = {}
+def parameters_by_subject(rows: Iterable[SummaryRow], *, width: int) -> list[Grid]:
+    """A table a market, a line a subject: the leading parameter with its step and constraint, then the others."""
+    markets: dict[tuple[str, str], dict[str, dict[str, SummaryRow]]] = {}
     for row in rows:
-        subject = f"{row.key.market} {row.subject}"
-        kinds.setdefault(row.key.kind, {}).setdefault(subject, {})[row.parameter] = row
+        subjects = markets.setdefault((row.key.market, row.key.kind), {})
+        subjects.setdefault(row.subject, {})[row.key.parameter] = row
     tables = []
-    for kind, subjects in kinds.items():
+    for (market, kind), subjects in markets.items():
         lead = _LEADS[kind]
-        others = [name for name in dict.fromkeys(n for s in subjects.values() for n in s) if name != lead]
-        columns = [kind.capitalize(), f"{lead}: in force → next → target", "90 % interval", *others, "Binds"]
-        tables.append(grid("", columns, [_subject_line(n, s, lead, others) for n, s in subjects.items()]))
+        others = [name for name in SPECS if name != lead and any(name in cells for cells in subjects.values())]
+        columns = [
+            _HEADS[kind],
+            "In force",
+            "Next",
+            "Target",
+            "90 % interval",
+            *(SPECS[n].title for n in others),
+            "Binds",
+        ]
+        shown = [_subject_line(name, cells, lead, others) for name, cells in subjects.items()]
+        tables.append(lines(f"{market}: {SPECS[lead].title.lower()}", columns, shown, width=width))
     return tables
 
 
 def _subject_line(name: str, cells: dict[str, SummaryRow], lead: str, others: Sequence[str]) -> list[str | Text]:
     main = cells.get(lead)
+    rest = [_short(cells.get(other)) for other in others]
     if main is None:
-        head: list[str | Text] = ["", ""]
-    elif main.status == "refused":
-        head = [Text(f"{_bare(main.in_force)}, refused", style=_STYLES["refused"]), ""]
-    else:
-        steps = (main.in_force, main.next_step, main.target)
-        head = [
-            Text(" → ".join(_bare(text) for text in steps), style=_STYLES[main.status]),
-            "" if main.interval == wording.ABSENT else " to ".join(map(_bare, main.interval.split(" to "))),
-        ]
-    return [name, *head, *(_short(cells.get(other)) for other in others), main.binding if main else ""]
+        return [name, "", "", "", "", *rest, ""]
+    style = _STYLES[main.status]
+    interval = "" if main.interval == wording.ABSENT else " to ".join(map(_bare, main.interval.split(" to ")))
+    steps = [Text(_bare(text), style=style) for text in (main.in_force, main.next_step, main.target)]
+    return [name, *steps, interval, *rest, main.binding]
 
 
 def _short(row: SummaryRow | None) -> Text:
@@ -107,18 +138,27 @@ def parameters_in_full(rows: Iterable[SummaryRow]) -> Grid:
 
 
 def budgets(stress: StressResult) -> Grid:
-    """A line a budget, with the value at each parameter set."""
-    rows: dict[str, dict[str, dict[str, Any]]] = {}
+    """A line a budget, with the value at each parameter set; of several scenarios the worst one stands."""
+    rows: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for row in stress.rows.where(has_budget=True).rows():
-        label = f"{row['scenario']}: {measure_name(row)}"
-        rows.setdefault(label, {})[row["set_id"]] = row
+        rows.setdefault((measure_name(row), row["scenario"]), {})[row["set_id"]] = row
+    grouped: dict[str, list[dict[str, dict[str, Any]]]] = {}
+    for (name, _), cells in rows.items():
+        grouped.setdefault(name, []).append(cells)
     sets = [name for name in SETS if any(name in cells for cells in rows.values())]
-    return grid(
-        "Bad debt against the budgets",
-        ("", *(SETS[name] for name in sets), "Budget"),
-        [(label, *(_tested(cells.get(name)) for name in sets), _budget(cells)) for label, cells in rows.items()],
-        numbers=len(sets) + 1,
-    )
+    shown: list[list[str | Text]] = []
+    for name, several in grouped.items():
+        cells = max(several, key=lambda cells: _severity(cells.get("target")))
+        scenario = next(iter(cells.values()))["scenario"]
+        label = name if len(several) == 1 else f"{name}, worst of {len(several)}: {scenario}"
+        shown.append([label, *(_tested(cells.get(set_id)) for set_id in sets), _budget(cells)])
+    columns = ("", *(SETS[name] for name in sets), "Budget")
+    return grid("Bad debt against the budgets", columns, shown, numbers=len(sets) + 1)
+
+
+def _severity(row: dict[str, Any] | None) -> tuple[bool, float]:
+    """What makes one scenario worse than another: not tested or failed, then the value."""
+    return (True, float("inf")) if row is None else (row["status"] == "fail", row["value"])
 
 
 def _tested(row: dict[str, Any] | None) -> Text:
@@ -160,7 +200,7 @@ def close_proposal(screen: Console, chain: Chain, out: Path) -> bool:
 
     judged = verdict(chain.recommendation, chain.stress)
     rows = summary_table(chain.recommendation)
-    for table in parameters_by_subject(rows):
+    for table in parameters_by_subject(rows, width=screen.width):
         screen.print(table)
     screen.print()
     screen.print(budgets(chain.stress))
