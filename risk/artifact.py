@@ -137,7 +137,17 @@ class Table:
         mask = np.ones(len(self), dtype=bool)
         for name, value in equal.items():
             mask &= self.columns[name] == value
-        return Table({name: array[mask] for name, array in self.columns.items()})
+        return self.take(mask)
+
+    def take(self, rows: npt.NDArray[Any]) -> Table:
+        """Rows by a mask or by their numbers, in that order."""
+        return Table({name: array[rows] for name, array in self.columns.items()})
+
+    @classmethod
+    def concatenate(cls, schema: Mapping[str, str], tables: Iterable[Table]) -> Table:
+        """Rows of all tables, one after the other; a table without rows when there is none."""
+        listed = [cls.from_rows(schema, ()), *tables]
+        return cls({name: np.concatenate([table[name] for table in listed]) for name in schema})
 
     def digest(self) -> str:
         """Content hash over names, types and values."""
