@@ -1,0 +1,179 @@
+"""What a feed is: typed chunks of one kind of datum, fetched over a span of time; and its in-memory twin.
+
+A kind is a column schema. Prices are kept long, one row a field and bar, so that a close-only source and a
+full bar look alike. Rounds, depth, funding, options, positions and parameters join as further kinds: one entry
+in `COLUMNS` each.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import pairwise
+from types import MappingProxyType
+from typing import Protocol
+
+import numpy as np
+
+from risk.artifact import Table
+from risk.errors import DefectError
+from risk.market import PriceSeries
+
+FOREVER = 2**62
+"""An instant after every datum."""
+
+
+class Kind(StrEnum):
+    """What a chunk holds."""
+
+    PRICE = "price"
+
+
+COLUMNS: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
+    {Kind.PRICE: MappingProxyType({"observed_at": "i8", "field": "str", "known_at": "i8", "value": "f8"})}
+)
+"""Column name to type, by kind. Rows are sorted by the first two columns, which identify a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedSpec:
+    """What a feed is about.
+
+    Attributes
+    ----------
+    kind
+        Kind of its chunks.
+    base, quote, source
+        E.g. ``ETH``, ``USD``, ``files:eth.csv.gz``.
+    interval
+        Bar length in seconds.
+    """
+
+    kind: Kind
+    base: str
+    quote: str
+    source: str
+    interval: int
+
+    @property
+    def id(self) -> str:
+        """Name of the feed, e.g. ``ETH/USD@files:eth.csv.gz``."""
+        return f"{self.base}/{self.quote}@{self.source}"
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Rows of one kind, and what reading them had to mend or leave out.
+
+    Attributes
+    ----------
+    kind
+        Names the schema of `rows`.
+    rows
+        Columns of `COLUMNS`, sorted by the first two, which identify a row.
+    counted
+        Rows by what was done to them in reading: ``duplicates`` dropped, ``unsorted`` put in order, ``cut`` as
+        another asset's. Absent means none.
+
+    Raises
+    ------
+    DefectError
+        When the columns are not those of the kind, or the rows are not in order: an adapter's defect.
+    """
+
+    kind: Kind
+    rows: Table
+    counted: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.rows.schema != dict(COLUMNS[self.kind]):
+            raise DefectError(
+                "the columns of a chunk are not those of its kind", field=self.kind, value=self.rows.schema
+            )
+        first, second = list(self.rows.columns)[:2]
+        keys = list(zip(self.rows[first].tolist(), self.rows[second].tolist(), strict=True))
+        if any(a >= b for a, b in pairwise(keys)):
+            raise DefectError("the rows of a chunk are not in order", field=self.kind)
+
+
+class Feed(Protocol):
+    """A source of data. Every adapter passes the one contract test.
+
+    The rows of ``fetch(start, stop)`` have ``start <= known_at < stop`` and come in order over all chunks;
+    fetching two neighbouring spans gives the rows of the whole span. What lies at or after `stop` changes
+    neither the rows nor the counts.
+    """
+
+    @property
+    def spec(self) -> FeedSpec:
+        """What the feed is about."""
+        ...
+
+    def facts(self) -> Mapping[str, str]:
+        """What the source says of itself, for people; outside every hash."""
+        ...
+
+    def fetch(self, start: int, stop: int) -> Iterator[Chunk]:
+        """Rows that became known from `start` on and before `stop`, in unix seconds."""
+        ...
+
+
+class MemoryFeed:
+    """A feed over rows that are already in memory.
+
+    Parameters
+    ----------
+    spec
+        What the rows are about.
+    rows
+        Columns of the spec's kind, in order.
+    chunk_rows
+        Rows a chunk.
+    """
+
+    def __init__(self, spec: FeedSpec, rows: Table, *, chunk_rows: int = 65_536) -> None:
+        self._spec = spec
+        self._chunk = Chunk(spec.kind, rows)
+        self._chunk_rows = chunk_rows
+
+    @property
+    def spec(self) -> FeedSpec:
+        """What the feed is about."""
+        return self._spec
+
+    def facts(self) -> Mapping[str, str]:
+        """The number of rows."""
+        return {"rows": str(len(self._chunk.rows))}
+
+    def fetch(self, start: int, stop: int) -> Iterator[Chunk]:
+        """Rows that became known from `start` on and before `stop`."""
+        rows = self._chunk.rows
+        known = rows["known_at"]
+        rows = rows.take((known >= start) & (known < stop))
+        for first in range(0, len(rows), self._chunk_rows):
+            yield Chunk(self._spec.kind, rows.take(np.arange(first, min(first + self._chunk_rows, len(rows)))))
+
+
+def collect(feed: Feed, start: int = 0, stop: int = FOREVER) -> Chunk:
+    """One chunk with all rows of the span and the sum of its counts."""
+    chunks = list(feed.fetch(start, stop))
+    counted: Counter[str] = Counter()
+    for chunk in chunks:
+        counted.update(chunk.counted)
+    return Chunk(feed.spec.kind, Table.concatenate(COLUMNS[feed.spec.kind], (c.rows for c in chunks)), dict(counted))
+
+
+def price_series(spec: FeedSpec, rows: Table) -> tuple[PriceSeries, ...]:
+    """One series a field of the price rows, in the order of their names."""
+    found = []
+    for name in sorted(set(rows["field"].tolist())):
+        part = rows.where(field=name)
+        found.append(
+            PriceSeries(
+                spec.id, spec.base, spec.quote, spec.source, name, spec.interval,
+                part["observed_at"], part["known_at"], part["value"],
+            )
+        )  # fmt: skip
+    return tuple(found)
