@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,9 @@ import click
 from reports.cli import options
 
 if TYPE_CHECKING:
-    from risk.market import MarketSnapshot
+    from risk.market import MarketSnapshot, PriceSeries
 
+_FIELDS = ("open", "high", "low", "close", "volume", "rate")
 _ORDER = ("good", "suspect", "bad")
 
 
@@ -32,41 +34,44 @@ def feeds(source: Path, as_of: str | None, *, as_json: bool) -> int:
     snapshot = recompute(start, until="snapshot").snapshot
     rows = _rows(snapshot)
     if as_json:
-        options.print_json({"as_of": snapshot.as_of, "series": rows, "quality": list(snapshot.quality.rows())})
+        options.print_json({"as_of": snapshot.as_of, "feeds": rows, "quality": list(snapshot.quality.rows())})
     else:
         lines = [
-            (row["series"], f"{row['base']}/{row['quote']}", row["field"], wording.duration(row["interval"]),
-             f"{row['rows']:,}", wording.instant(row["first"]), wording.instant(row["last"]),
-             screen.worded(row["verdict"]), "; ".join(row["checks"]))
+            (row["feed"], "".join(name[0].upper() for name in row["fields"]), f"{row['rows']:,}", _said(wording.duration, row["interval"]),
+             _said(wording.date, row["first"]), _said(wording.date, row["last"]), screen.worded(row["verdict"]),
+             "; ".join(row["checks"]))
             for row in rows
         ]  # fmt: skip
-        columns = ("Series", "Pair", "Field", "Bar", "Rows", "First", "Last", "Verdict", "Checks")
+        columns = ("Feed", "OHLCV", "Rows", "Bar", "First", "Last", "Verdict", "Checks")
         page = options.console()
-        page.print(screen.grid(f"Series known at {wording.instant(snapshot.as_of)}", columns, lines))
+        page.print(screen.grid(f"Feeds known at {wording.instant(snapshot.as_of)}", columns, lines))
         counts = ", ".join(f"{sum(row['verdict'] == v for row in rows)} {v}" for v in _ORDER)
-        page.print(f"{wording.plural(len(rows), 'series', 'series')}: {counts}.")
+        page.print(f"{wording.plural(len(rows), 'feed')}: {counts}.")
     return 1 if any(row["verdict"] == "bad" for row in rows) else 0
 
 
+def _said(word: Callable[[int], str], value: int | None) -> str:
+    return "" if value is None else word(value)
+
+
 def _rows(snapshot: MarketSnapshot) -> list[dict[str, Any]]:
-    """A row a series, with the worst verdict of its checks and the checks that are not good."""
-    rows = []
-    for series in snapshot.series:
-        checks = [row for row in snapshot.quality.rows() if row["series"] == series.id]
-        verdicts = [row["verdict"] for row in checks]
-        rows.append(
-            {
-                "series": series.id,
-                "base": series.base,
-                "quote": series.quote,
-                "field": series.field,
-                "interval": series.interval,
-                "source": series.source,
-                "rows": len(series),
-                "first": int(series.observed_at[0]),
-                "last": int(series.observed_at[-1]),
-                "verdict": max(verdicts, key=_ORDER.index, default="good"),
-                "checks": [f"{row['check']}: {row['detail']}" for row in checks if row["verdict"] != "good"],
-            }
-        )
-    return rows
+    """A row a feed, and one a thing that was checked and is no feed, such as the positions."""
+    checks: dict[str, list[dict[str, Any]]] = {series.id: [] for series in snapshot.series}
+    for row in snapshot.quality.rows():
+        checks.setdefault(row["series"], []).append(row)
+    return [_row(name, [s for s in snapshot.series if s.id == name], found) for name, found in checks.items()]
+
+
+def _row(name: str, series: Sequence[PriceSeries], checks: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The feed's series, the worst verdict of its checks, and the checks that are not good."""
+    return {
+        "feed": name,
+        "source": series[0].source if series else None,
+        "fields": sorted((one.field for one in series), key=_FIELDS.index),
+        "interval": series[0].interval if series else None,
+        "rows": max((len(one) for one in series), default=0),
+        "first": min((int(one.observed_at[0]) for one in series), default=None),
+        "last": max((int(one.observed_at[-1]) for one in series), default=None),
+        "verdict": max((row["verdict"] for row in checks), key=_ORDER.index, default="good"),
+        "checks": [f"{row['check']}: {row['detail']}" for row in checks if row["verdict"] != "good"],
+    }
