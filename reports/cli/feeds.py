@@ -37,9 +37,9 @@ def feeds(source: Path, as_of: str | None, *, as_json: bool) -> int:
         options.print_json({"as_of": snapshot.as_of, "feeds": rows, "quality": list(snapshot.quality.rows())})
     else:
         lines = [
-            (row["feed"], "".join(name[0].upper() for name in row["fields"]), f"{row['rows']:,}", _said(wording.duration, row["interval"]),
-             _said(wording.date, row["first"]), _said(wording.date, row["last"]), screen.worded(row["verdict"]),
-             "; ".join(row["checks"]))
+            (row["feed"], "".join(name[0].upper() for name in row["fields"]), f"{row['rows']:,}",
+             _said(wording.duration, row["interval"]), _said(wording.date, row["first"]),
+             _said(wording.date, row["last"]), screen.worded(row["verdict"]), "; ".join(row["checks"]))
             for row in rows
         ]  # fmt: skip
         columns = ("Feed", "OHLCV", "Rows", "Bar", "First", "Last", "Verdict", "Checks")
