@@ -22,7 +22,7 @@ MINIMUM_EXCEEDANCES = 10
 MOMENTS_BELOW = 30
 """With fewer exceedances the likelihood is unreliable and probability-weighted moments are used."""
 
-_XI_RANGE = (-0.5, 5.0)
+_XI_LOWEST = -0.5  # below it the likelihood has no regular maximum (Smith 1985)
 _XI_ZERO = 1e-6  # nearer to zero the exponential limit stands in
 
 
@@ -250,7 +250,7 @@ def _maximum_likelihood(z: Array) -> tuple[float, float]:
     low = -(1.0 - np.geomspace(1e-4, 0.999, 60)) / largest
     thetas = np.concatenate((low, np.geomspace(1e-4 / mean, 1e3 / mean, 100)))
     xis = np.log1p(np.outer(thetas, z)).mean(axis=1)
-    heights = np.where(xis > _XI_RANGE[0], -np.log(xis / thetas) - xis, -np.inf)
+    heights = np.where(xis > _XI_LOWEST, -np.log(xis / thetas) - xis, -np.inf)
     best = int(np.argmax(heights))
 
     def slope(theta: float) -> float:
@@ -261,11 +261,18 @@ def _maximum_likelihood(z: Array) -> tuple[float, float]:
     a, b = float(thetas[max(best - 1, 0)]), float(thetas[min(best + 1, thetas.size - 1)])
     if a < 0.0 < b:  # the slope has a removable gap at zero: step to the side on which the root is
         a, b = (a, -1e-9) if slope(1e-9) < 0.0 else (1e-9, b)
-    # Without an interior maximum the edge of the range is the best there is.
-    interior = slope(a) > 0.0 > slope(b)
-    theta = float(brentq(slope, a, b, xtol=1e-15, rtol=1e-13)) if interior else float(thetas[best])
-    xi = float(np.log1p(theta * z).mean())
-    return xi, xi / theta
+    if slope(a) > 0.0 > slope(b):
+        theta = float(brentq(slope, a, b, xtol=1e-15, rtol=1e-13))
+        xi = float(np.log1p(theta * z).mean())
+        if xi > _XI_LOWEST:
+            return xi, xi / theta
+
+    # No regular maximum: hold xi at its lower bound and maximise in the scale alone.
+    def scale_slope(scale: float) -> float:
+        return (1.0 + _XI_LOWEST) * float(np.mean(z / (scale + _XI_LOWEST * z))) - 1.0
+
+    end = -_XI_LOWEST * largest
+    return _XI_LOWEST, float(brentq(scale_slope, end * (1.0 + 1e-12), end + mean, xtol=1e-15, rtol=1e-13))
 
 
 def _information(z: Array, xi: float, scale: float) -> Array:

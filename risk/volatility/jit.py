@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
+from importlib import resources
 from typing import Any, TypeVar, cast
 
 import numba
@@ -19,15 +20,19 @@ def compiled(function: _Function) -> _Function:
     """Compile `function` once per signature, cache it on disk and release the interpreter lock.
 
     numba's cache looks at the file of the function alone, and would keep on serving machine code into which a
-    compiled function of another file, changed since, was inlined. Here it looks at all files of the folder.
+    compiled function of another file, changed since, was inlined. Here it looks at every module of the package.
     """
     dispatcher: Any = numba.njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")(function)
-    dispatcher._cache._cache_file._source_stamp = _stamp(Path(function.__code__.co_filename).parent)  # noqa: SLF001
+    dispatcher._cache._cache_file._source_stamp = _stamp(function.__module__.rpartition(".")[0])  # noqa: SLF001
     return cast(_Function, dispatcher)
 
 
 @cache
-def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """Name, time of change and size of each module of a folder, and of this policy."""
-    stats = [(path.name, path.stat()) for path in (*sorted(folder.glob("*.py")), Path(__file__))]
-    return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats)
+def _stamp(package: str) -> str:
+    """Hash of the source of all modules of a package and of this policy."""
+    digest = hashlib.sha256()
+    for name in sorted({package, "risk.volatility"}):
+        modules = [entry for entry in resources.files(name).iterdir() if entry.name.endswith(".py")]
+        for entry in sorted(modules, key=lambda module: module.name):
+            digest.update(entry.read_bytes())
+    return digest.hexdigest()

@@ -16,7 +16,7 @@ def inner(x: float) -> float:
 """
 OUTER = """
 from __future__ import annotations
-from inner import inner
+from pair.inner import inner
 from risk.volatility.jit import compiled
 
 @compiled
@@ -26,11 +26,13 @@ def outer(x: float) -> float:
 
 
 def test_a_change_in_a_called_file_is_seen(tmp_path: Path, repository: Path) -> None:
-    (tmp_path / "inner.py").write_text(INNER)
-    (tmp_path / "outer.py").write_text(OUTER)
+    folder = tmp_path / "pair"
+    folder.mkdir()
+    for name, text in (("__init__", ""), ("inner", INNER), ("outer", OUTER)):
+        (folder / f"{name}.py").write_text(text)
 
     def run() -> tuple[float, int]:
-        code = "from outer import outer; print(outer(1.0), sum(outer.stats.cache_hits.values()))"
+        code = "from pair.outer import outer; print(outer(1.0), sum(outer.stats.cache_hits.values()))"
         environment = {"PYTHONPATH": f"{tmp_path}:{repository}", "PATH": "", "HOME": str(tmp_path)}
         done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
         value, hits = done.stdout.split()
@@ -38,5 +40,5 @@ def test_a_change_in_a_called_file_is_seen(tmp_path: Path, repository: Path) -> 
 
     assert run() == (4.0, 0)
     assert run() == (4.0, 1)
-    (tmp_path / "inner.py").write_text(INNER.replace("+ 1.0", "+ 10.0"))
+    (folder / "inner.py").write_text(INNER.replace("+ 1.0", "+ 10.0"))
     assert run() == (22.0, 0)
