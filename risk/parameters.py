@@ -27,6 +27,7 @@ from risk.errors import InputError, UnitError
 from risk.units import Dimension, Quantity, Ratio, Rounding, parse_quantity
 
 _PART = re.compile(r"[A-Za-z0-9_:.\-]+")
+_TIER = re.compile(r"0|[1-9][0-9]{0,5}")
 _HEADER = re.compile(r"\s*\[([^\[\]]+)\]\s*(#.*)?$")
 _ASSIGN = re.compile(r"\s*([A-Za-z0-9_\-]+|\"[^\"]*\")\s*=")
 
@@ -152,7 +153,7 @@ class Key:
             known = ", ".join(sorted(KINDS[key.kind]))
             raise InputError("unknown parameter", field=text, value=key.parameter, remedy=f"A {key.kind} has: {known}")
         tiers = key.kind == "market"
-        if (tiers and (len(key.path) != 2 or key.path[0] != "tiers" or not key.path[1].isdigit())) or (
+        if (tiers and (len(key.path) != 2 or key.path[0] != "tiers" or not _TIER.fullmatch(key.path[1]))) or (
             not tiers and key.path
         ):
             raise InputError(
@@ -297,6 +298,8 @@ def _collect(node: object, path: tuple[str, ...], values: dict[Key, Value]) -> N
         if len(path) > 8:
             raise InputError("tables are nested too deep", field="/".join(path[:8]))
         for name, child in node.items():
+            if "/" in name:  # else two names in the file could mean one number
+                raise InputError("a name holds a slash", field="/".join((*path, name)), remedy="Write it without")
             _collect(child, (*path, name), values)
         return
     key = Key.parse("/".join(path))
