@@ -46,7 +46,8 @@ def _digits(context: GateContext, place: Place) -> Remark | None:
     if factor < POWER_OF_TEN:
         return None
     direction = "grows" if after > before else "shrinks"
-    message = f"{key.spec.title.lower()} {direction} by a factor of {factor:.4g}: a digit or a unit may have slipped"
+    times = f"{factor:,.1f}".removesuffix(".0")
+    message = f"{key.spec.title.lower()} {direction} by a factor of {times}: a digit or a unit may have slipped"
     severity = Severity.WARNING if is_legal_step(context, key) else None  # e.g. a cap cut within its relative bound
     return Remark(
         message, "Check the digits; if it is meant, move in smaller steps", {"factor": float(factor)}, severity

@@ -40,7 +40,7 @@ def _on_grid(context: GateContext, place: Place) -> Remark | None:
     if quantity is None or grid is None or grid.holds(quantity):
         return None
     step = grid.step(quantity.dimension)
-    text = f"{step * 100:f} %" if quantity.dimension is Dimension.RATIO else f"{step:f}"
+    text = f"{(step * 100).normalize():f} %" if quantity.dimension is Dimension.RATIO else f"{step:f}"
     return Remark(
         "the protocol cannot store it exactly",
         f"Choose a multiple of {text}; nothing is rounded on the way to the contract",
