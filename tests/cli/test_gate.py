@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from oracle_adapters import sample
 from reports.cli.main import main
 from risk.outcome import Severity
-from risk.parameters import SPECS, ParameterSet
+from risk.parameters import Key, ParameterSet
 from risk.settings import read_settings
 from risk.units import Ratio, TokenAmount
 from tests.gate.strategies import errors, gate
@@ -168,24 +169,20 @@ def test_the_sample_market_keeps_the_rules() -> None:
 
 
 @pytest.mark.parametrize("key", list(SAMPLE.values), ids=str)
-def test_each_number_of_the_sample_market_is_guarded(key: object) -> None:
-    """A hundredfold, a missing unit and a number between the steps, on each of its numbers."""
-    for number, quantity in SAMPLE.values.items():
-        if number is not key:
-            continue
-        assert isinstance(quantity, (Ratio, TokenAmount)) or number.parameter == "notional_limit"
-        text = str(quantity)
-        table = ".".join((number.market, number.kind, f'"{number.subject}"', *number.path))
-        for value, code in (
-            (text.replace("%", "").split(" ")[0], "U001"),
-            (f"-{text}", "B001"),
-            (text.replace("%", "01%") if "%" in text else text.replace(" ", ".5 "), "U002"),
-        ):
-            one = ParameterSet.from_toml(f'[{table}]\n{number.parameter} = "{value}"\n')
-            assert (code, str(number)) in judged(SAMPLE.replace(one.values)), value
-        if SPECS[number.parameter].zero_is_unlimited:
-            zero = ParameterSet.from_toml(f'[{table}]\n{number.parameter} = "0 {number.subject}"\n')
-            assert ("S003", str(number)) in judged(SAMPLE.replace(zero.values))
+def test_each_number_of_the_sample_market_is_guarded(key: Key) -> None:
+    """A missing unit, a sign, a number between the steps and a cap of zero, on each of its numbers."""
+    text = str(SAMPLE.values[key])
+    table = ".".join((key.market, key.kind, f'"{key.subject}"', *key.path))
+    corruptions = {
+        text.replace("%", "").split(" ")[0]: "U001",
+        f"-{text}": "B001",
+        text.replace("%", "01%") if "%" in text else text.replace(" ", ".5 "): "U002",
+    }
+    if key.spec.zero_is_unlimited:
+        corruptions[f"0 {key.subject}"] = "S003"
+    for value, code in corruptions.items():
+        one = ParameterSet.from_toml(f'[{table}]\n{key.parameter} = "{value}"\n')
+        assert (code, str(key)) in judged(SAMPLE.replace(one.values)), value
 
 
 @given(st.data())
@@ -197,10 +194,10 @@ def test_legal_steps_on_the_sample_market_pass(data: st.DataObject) -> None:
         quantity = head.values[key]
         step = data.draw(st.integers(0, 50))
         if key.parameter in ("collateral_factor", "liquidation_bonus") and isinstance(quantity, Ratio):
-            head = head.replace({key: Ratio(quantity.value - type(quantity.value)(step) / 10_000)})
+            head = head.replace({key: Ratio(quantity.value - Decimal(step) / 10_000)})
         elif key.parameter == "supply_cap" and isinstance(quantity, TokenAmount):
             cap = data.draw(st.integers(1, 2 * int(quantity.value)))
-            head = head.replace({key: TokenAmount(type(quantity.value)(cap), quantity.symbol)})
+            head = head.replace({key: TokenAmount(Decimal(cap), quantity.symbol)})
     result = gate(SAMPLE, head, settings=SAMPLE_SETTINGS, changed_at=dict.fromkeys(SAMPLE.values, 0))
     assert not result.failed
     assert all(f.severity is not Severity.ERROR for f in result.findings)
