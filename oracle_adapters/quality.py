@@ -82,17 +82,15 @@ def spikes(series: PriceSeries) -> npt.NDArray[np.bool_]:
     size = np.abs(moves)
     # Coarsely rounded stablecoins have a median move of zero: what is usual for the series is no spike.
     usual = max(1.4826 * float(np.median(size)), float(np.quantile(size, 0.95)) / 2)
-    for width in (1, 2):
-        left = moves[: len(moves) - width].copy()
-        joined = whole[: len(moves) - width].copy()
-        for step in range(1, width + 1):
-            left += moves[step : len(moves) - width + step]
-            joined &= whole[step : len(moves) - width + step]
-        start = size[: len(left)]
-        reverted = joined & (start > SPIKE_SCALES * usual) & (np.abs(left) <= SPIKE_REMAINDER * start)
-        for t in np.flatnonzero(reverted).tolist():
-            if start[t] > SPIKE_SCALES * _local_scale(size, t, width):
-                found[t + 1 : t + 1 + width] = True
+    for t in np.flatnonzero(size > SPIKE_SCALES * usual).tolist():
+        left = moves[t]
+        for width in (1, 2):
+            if t + width >= n - 1 or not whole[t : t + width + 1].all():
+                break
+            left += moves[t + width]
+            if abs(left) <= SPIKE_REMAINDER * size[t]:
+                found[t + 1 : t + 1 + width] |= size[t] > SPIKE_SCALES * _local_scale(size, t, width)
+                break
     return found
 
 

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oracle_adapters.quality import Check, assess, spikes
+from risk.market import PriceSeries, Verdict
+from risk.units import DAY
+
+START = 1_700_006_400
+
+
+def series(value: object, field: str = "close", at: object = None, interval: int = DAY) -> PriceSeries:
+    values = np.asarray(value, dtype=float)
+    ends = START + interval * np.arange(len(values)) if at is None else np.asarray(at)
+    return PriceSeries("ETH/USD@test", "ETH", "USD", "test", field, interval, ends, ends, values)
+
+
+def walk(n: int = 400, seed: int = 1, scale: float = 0.03) -> np.ndarray:
+    shocks = np.random.default_rng(seed).standard_t(4, n - 1) * scale / np.sqrt(2)
+    return 100 * np.exp(np.concatenate(([0.0], np.cumsum(shocks))))
+
+
+def checks(
+    one: PriceSeries, *others: PriceSeries, counted: dict[str, int] | None = None, age: int = 0
+) -> dict[str, Check]:
+    found = assess([one, *others], counted or {}, int(one.observed_at[-1]) + age)
+    assert len({check.check for check in found}) == len(found)
+    return {check.check: check for check in found}
+
+
+def test_a_clean_series_is_good_in_every_check() -> None:
+    found = checks(series(walk()))
+    assert {check.verdict for check in found.values()} == {Verdict.GOOD}
+    assert found["coverage"].count == 400
+    assert {check.count for name, check in found.items() if name != "coverage"} == {0}
+
+
+class TestSpikes:
+    @given(st.integers(40, 300), st.sampled_from([-1, 1]), st.floats(0.7, 8), st.integers(1, 2), st.integers(0, 20))
+    def test_a_wrong_print_that_is_gone_again_is_found(
+        self, at: int, sign: int, size: float, bars: int, seed: int
+    ) -> None:
+        value = walk(seed=seed)
+        # What is wrong is the print, so the market around it stays calm enough for the move to be gone.
+        value[at : at + bars] = value[at - 1] * np.exp(sign * size)
+        value[at + bars :] *= value[at - 1] / value[at + bars]
+        assert spikes(series(value))[at : at + bars].all()
+
+    @given(st.integers(40, 300), st.sampled_from([-1, 1]), st.floats(0.3, 8), st.integers(0, 20))
+    def test_a_move_that_stays_is_kept(self, at: int, sign: int, size: float, seed: int) -> None:
+        value = walk(seed=seed)
+        before = spikes(series(value)).copy()
+        value[at:] *= np.exp(sign * size)
+        before[at - 3 : at + 3] = True  # next to the shift, an ordinary move may be read differently
+        assert not (spikes(series(value)) & ~before).any()
+        assert not spikes(series(value))[at] or abs(np.log(value[at + 1] / value[at - 1])) < size / 2
+
+    def test_a_crash_that_recovers_a_third_is_kept(self) -> None:
+        value = walk()
+        value[200] *= 0.6
+        value[201:] *= 0.6 * 1.15
+        assert not spikes(series(value)).any()
+
+    def test_the_last_bar_is_not_yet_judged(self) -> None:
+        value = walk()
+        value[-1] *= 10
+        assert not spikes(series(value)).any()
+
+    def test_a_move_across_a_gap_is_none(self) -> None:
+        value = walk()
+        value[200] *= 10
+        ends = START + DAY * np.arange(400)
+        ends[200:] += 30 * DAY
+        assert not spikes(series(value, at=ends)).any()
+
+    @pytest.mark.parametrize("n", [1, 2, 3])
+    def test_short_series_have_none(self, n: int) -> None:
+        assert not spikes(series(walk()[:n])).any()
+
+    def test_they_make_a_series_suspect_and_name_their_bars(self) -> None:
+        value = walk()
+        value[200] *= 10
+        found = checks(series(value))["spikes"]
+        assert (found.verdict, found.count, found.detail) == (Verdict.SUSPECT, 1, "2024-06-02")
+
+
+class TestGaps:
+    def test_missing_bars_are_counted_and_the_longest_hole_named(self) -> None:
+        ends = START + DAY * np.delete(np.arange(403), [100, 200, 201])
+        found = checks(series(walk(), at=ends))["gaps"]
+        assert (found.verdict, found.count, found.detail) == (Verdict.SUSPECT, 3, "longest 2 bars before 2024-06-04")
+
+    def test_a_tenth_missing_is_bad(self) -> None:
+        ends = START + DAY * np.arange(400)
+        ends[200:] += 60 * DAY
+        assert checks(series(walk(), at=ends))["gaps"].verdict == Verdict.BAD
+
+    def test_civil_days_have_no_gaps(self) -> None:
+        ends = START + DAY * np.arange(400)
+        ends[150:300] -= 3600
+        assert checks(series(walk(), at=ends))["gaps"].count == 0
+
+
+class TestFrozen:
+    def test_a_constant_price_is_bad(self) -> None:
+        found = checks(series(np.full(100, 5.0)))["frozen"]
+        assert (found.verdict, found.count) == (Verdict.BAD, 100)
+        assert "longest 100 bars of 5" in found.detail
+
+    def test_a_run_in_the_middle_is_suspect(self) -> None:
+        value = walk()
+        value[100:106] = value[100]
+        found = checks(series(value))["frozen"]
+        assert (found.verdict, found.count) == (Verdict.SUSPECT, 6)
+
+    def test_a_feed_that_got_stuck_is_bad(self) -> None:
+        value = walk()
+        value[-5:] = value[-5]
+        found = checks(series(value))["frozen"]
+        assert found.verdict == Verdict.BAD
+        assert "at the end" in found.detail
+
+    def test_a_coarsely_rounded_stablecoin_may_end_in_a_run(self) -> None:
+        value = np.round(1 + 0.008 * np.random.default_rng(3).standard_normal(400), 2)
+        value[-6:] = 1.0
+        assert checks(series(value))["frozen"].verdict == Verdict.SUSPECT
+
+    def test_four_equal_closes_are_nothing(self) -> None:
+        value = walk()
+        value[100:104] = value[100]
+        assert checks(series(value))["frozen"].verdict == Verdict.GOOD
+
+
+@pytest.mark.parametrize(
+    ("age", "verdict"),
+    [(0, "good"), (2 * DAY, "good"), (2 * DAY + 1, "suspect"), (7 * DAY, "suspect"), (7 * DAY + 1, "bad")],
+)
+def test_staleness_grows_with_age(age: int, verdict: str) -> None:
+    assert checks(series(walk()), age=age)["stale"].verdict == verdict
+
+
+def test_what_reading_mended_is_told() -> None:
+    found = checks(series(walk(5)), counted={"duplicates": 2, "unsorted": 1, "cut": 9})
+    assert [(found[n].verdict, found[n].count) for n in ("duplicates", "unsorted", "cut")] == [
+        (Verdict.SUSPECT, 2), (Verdict.SUSPECT, 1), (Verdict.GOOD, 9),
+    ]  # fmt: skip
+    assert checks(series(walk(5)), counted={"unsorted": 4})["unsorted"] == Check(
+        "unsorted", Verdict.GOOD, 4, "newest first"
+    )
+
+
+def test_a_price_of_zero_is_bad_and_a_volume_of_zero_is_not() -> None:
+    value = walk()
+    value[7] = 0.0
+    assert checks(series(value))["non_positive"] == Check("non_positive", Verdict.BAD, 1, "close")
+    assert checks(series(walk()), series(np.zeros(400), "volume"))["non_positive"].count == 0
+
+
+def test_a_high_below_the_close_is_inconsistent() -> None:
+    value = walk()
+    high, low = value * 1.01, value * 0.99
+    high[3], low[5] = value[3] * 0.98, value[5] * 1.02
+    found = checks(series(value), series(high, "high"), series(low, "low"))["inconsistent"]
+    assert (found.verdict, found.count, found.detail) == (Verdict.SUSPECT, 2, "first 2023-11-18")
+
+
+def test_one_bar_is_no_series() -> None:
+    assert checks(series([5.0]))["coverage"].verdict == Verdict.BAD
