@@ -103,7 +103,7 @@ def parameter_chart(parameter: str, derivations: Sequence[Derivation]) -> Chart:
         ax = svg.axes(figure, (92, 24, svg.WIDTH - 92 - _RIGHT - 8, 19 * len(derivations)))
         styles: dict[str, dict[str, Any]] = {
             "in_force": {"marker": "o", "markerfacecolor": PAPER, "markeredgecolor": IN_FORCE, "markersize": 7},
-            "next_step": {"marker": "|", "markeredgecolor": STEP, "markersize": 9, "markeredgewidth": 1.6},
+            "next_step": {"marker": "|", "color": STEP, "markersize": 9, "markeredgewidth": 1.6},
             "target": {"marker": "D", "markerfacecolor": TARGET, "markeredgecolor": TARGET, "markersize": 5.5},
         }
         places: dict[str, tuple[list[float], list[int]]] = {name: ([], []) for name in styles}
@@ -225,7 +225,7 @@ def volatility_chart(subject: str, rows: Table) -> Chart:
             ax.set_title(text, loc="left", fontsize=10, color=INK, pad=4)
             ax.margins(x=0.01)
             _dated(ax.xaxis)
-            ax.locator_params(axis="y", nbins=4)
+            ax.locator_params(axis="y", nbins=5)
             _formatted(ax.yaxis, _percent_tick)
         count = int(exception.sum())
         first, last = (wording.date(int(rows["observed_at"][index])) for index in (0, -1))

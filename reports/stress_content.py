@@ -54,11 +54,28 @@ def _groups(stress: StressResult, *, has_budget: bool) -> list[dict[str, Any]]:
             "n_failed": row["n_failed"],
             "status": row["status"],
         }
-    scenarios = dict.fromkeys(scenario for scenario, *_ in lines)
-    return [
-        {"scenario": scenario_title(stress, name), "lines": [line for key, line in lines.items() if key[0] == name]}
-        for name in scenarios
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for (scenario, *_), line in lines.items():
+        groups.setdefault(scenario, []).append(line)
+    replays = {scenario: found[0] for scenario, found in groups.items() if len(found) == 1 and _one_path(found[0])}
+    gathered = [
+        {**line, "measure": f"{scenario_title(stress, scenario)}: {_uncapitalised(line['measure'])}"}
+        for scenario, line in replays.items()
     ]
+    others = [
+        {"scenario": scenario_title(stress, scenario), "lines": found}
+        for scenario, found in groups.items()
+        if scenario not in replays
+    ]
+    return others + ([{"scenario": "Replays", "lines": gathered}] if gathered else [])
+
+
+def _one_path(line: Mapping[str, Any]) -> bool:
+    return all(value["n_paths"] == 1 for value in line["values"].values())
+
+
+def _uncapitalised(text: str) -> str:
+    return text[:1].lower() + text[1:]
 
 
 def scenario_title(stress: StressResult, name: str) -> str:

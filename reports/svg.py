@@ -53,7 +53,8 @@ _STANDALONE = (
     f"<style>svg{{{variables(LIGHT)}font-family:system-ui,sans-serif;stroke-linejoin:round}}"
     f"@media(prefers-color-scheme:dark){{svg{{{variables(DARK)}}}}}</style>"
 )
-_FONT = re.compile(r"font: (?:(\d+) )?([\d.]+)px [^;\"]*")
+_FAMILY = re.compile(r"font-family: [^;\"]*;? ?")
+_FONT = re.compile(r"font: (?:(\d+) )?([\d.]+)px [^;\"]*")  # the short form that older versions of matplotlib write
 _GEOMETRY = re.compile(r' (?:d|x|y|width|height|transform)="[^"]*"')
 _LONG = re.compile(r"-?\d+\.\d{3,}")
 _RC = {
@@ -153,6 +154,7 @@ def chart(figure: Figure, *, name: str, title: str, description: str, group: str
     body = re.sub(r'\bid="([^"]*)"', rf'id="{name}-\1"', body)
     body = re.sub(r'\b(?:xlink:)?href="#([^"]*)"', rf'href="#{name}-\1"', body)
     body = re.sub(r"url\(#([^)]*)\)", rf"url(#{name}-\1)", body)
+    body = _FAMILY.sub("", body)
     body = _FONT.sub(lambda m: (f"font-weight: {m[1]}; " if m[1] else "") + f"font-size: {m[2]}px", body)
     body = _GEOMETRY.sub(lambda m: _LONG.sub(lambda n: f"{float(n[0]):.2f}", m[0]), body)
     for colour, variable in _VARIABLES.items():

@@ -29,10 +29,12 @@ _EXACT: Mapping[str, Callable[[Any], str]] = {
     "value_at_risk": wording.percent,
     "expected_shortfall": wording.percent,
     "coverage": wording.percent,
+    "expected": lambda value: f"{value:,.1f}",
 }
+_TITLES = {"n": "Forecasts", "p_one_sided": "p, one-sided", "p_two_sided": "p, two-sided", "p_value": "p"}
 _ENDINGS: tuple[tuple[str, Callable[[Any], str]], ...] = (
     ("p_value", wording.p_value),
-    ("_p", wording.p_value),
+    ("_sided", wording.p_value),
     ("usd", wording.dollars),
     ("usd_per_year", wording.dollars),
     ("probability", wording.percent),
@@ -65,7 +67,7 @@ def cell(name: str, value: object) -> Cell:
 def from_table(table: Table) -> dict[str, Any]:
     """An artifact's table with titles for its columns."""
     return {
-        "columns": [wording.title(name) for name in table.columns],
+        "columns": [_TITLES.get(name, wording.title(name)) for name in table.columns],
         "rows": [[cell(name, value) for name, value in row.items()] for row in table.rows()],
     }
 
@@ -113,7 +115,7 @@ def reserve_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
     for reserve, found in _mapping(facts.get("sensitivity")).items():
         items = _mapping(found) or {"sensitivity": found}
         for name, value in _leaves(items):
-            columns.setdefault(f"Sensitivity: {wording.title(name).lower()}", {})[reserve] = value
+            columns.setdefault(f"Sensitivity: {name[:1].lower()}{name[1:]}", {})[reserve] = value
     columns = {title: cells for title, cells in columns.items() if cells}
     reserves = sorted({reserve for cells in columns.values() for reserve in cells})
     rows = [[reserve, *(cells.get(reserve, wording.ABSENT) for cells in columns.values())] for reserve in reserves]
@@ -126,7 +128,7 @@ _SHOWN_ELSEWHERE = {"any_shortfall_probability", "binding", "sensitivity"}
 def other_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Every other fact of the recommendation, a line each."""
     others = {name: value for name, value in sorted(facts.items()) if name not in _SHOWN_ELSEWHERE}
-    return {"columns": ["Fact", "Value"], "rows": [[wording.title(name), value] for name, value in _leaves(others)]}
+    return {"columns": ["Fact", "Value"], "rows": [[name, value] for name, value in _leaves(others)]}
 
 
 def sentences(facts: Mapping[str, Any]) -> list[str]:
@@ -134,7 +136,7 @@ def sentences(facts: Mapping[str, Any]) -> list[str]:
     lines = []
     for name, value in _leaves(facts):
         text = value if isinstance(value, str) else value["text"]
-        lines.append(text if isinstance(value, str) and " " in value else f"{wording.title(name)}: {text}")
+        lines.append(text if isinstance(value, str) and " " in value else f"{name}: {text}")
     return lines
 
 
@@ -145,7 +147,7 @@ def _mapping(value: object) -> Mapping[str, Any]:
 def _leaves(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Cell]]:
     """Leaves of nested facts with the names that lead to them; a list of texts is one leaf a text."""
     for name, child in value.items():
-        full = f"{path} {name}".strip()
+        full = f"{path}: {_words(name)}" if path else wording.title(name)
         if isinstance(child, Mapping):
             yield from _leaves(child, full)
         elif isinstance(child, (list, tuple)):
@@ -153,3 +155,8 @@ def _leaves(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Cel
                 yield from _leaves(item, full) if isinstance(item, Mapping) else [(full, cell(name, item))]
         else:
             yield full, cell(name, child)
+
+
+def _words(name: str) -> str:
+    """A name within a line: keys and symbols stay as they are."""
+    return name if "/" in name or name.upper() == name else name.replace("_", " ")

@@ -62,23 +62,25 @@ def make_recommendation(in_force: ParameterSet | None = None, *, note: str = "De
 def make_stress(*, target_fails: bool = False, n_failed: int = 0) -> StressResult:
     """A Monte-Carlo with three budgets and two replays; what is in force breaks the expected-loss budget."""
     rows: list[tuple[Any, ...]] = []
+    year, breach = Measure.EXPECTED_PER_YEAR, Measure.BREACH_PROBABILITY
     for set_id, scale in (("in_force", 2.0), ("next_step", 1.8), ("target", 0.6)):
-        fails = scale > 1 or target_fails
-        status = "fail" if fails else "pass"
-        rows += [
-            ("monte_carlo", set_id, Measure.EXPECTED_PER_YEAR, 14 * DAY, 0.0, 150_000 * scale, 9_000 * scale, 2000, n_failed,
-             250_000.0, True, status),
-            ("monte_carlo", set_id, Measure.ES99, 7 * DAY, 0.99, 2_000_000 * scale, 120_000.0, 2000, 0, 5_000_000.0, True, "pass"),
-            ("monte_carlo", set_id, Measure.BREACH_PROBABILITY, 28 * DAY, 0.0, 0.008 * scale, 0.001, 2000, 0, 0.02, True, "pass"),
-        ]  # fmt: skip
-        for scenario, size in (("black_thursday_2020", 1.0), ("usdc_depeg_2023", 0.1)):
+        fails = "fail" if scale > 1 or target_fails else "pass"
+        simulated = (
+            (year, 14 * DAY, 0.0, 150_000 * scale, 9_000 * scale, n_failed, 250_000.0, fails),
+            (Measure.ES99, 7 * DAY, 0.99, 2_000_000 * scale, 120_000.0, 0, 5_000_000.0, "pass"),
+            (breach, 28 * DAY, 0.0, 0.008 * scale, 0.001, 0, 0.02, "pass"),
+        )
+        for measure, horizon, confidence, value, error, failed, budget, status in simulated:
             rows.append(
-                (scenario, set_id, Measure.REALISED, 2 * DAY, 0.0, 3e6 * size * scale, 0.0, 1, 0, 2e7, True, "pass")
+                ("monte_carlo", set_id, measure, horizon, confidence, value, error, 2000, failed, budget, True, status)
             )
-            for measure in (Measure.LATENT, Measure.UNLIQUIDATED, Measure.LIQUIDATED):
-                rows.append(
-                    (scenario, set_id, measure, 2 * DAY, 0.0, 5e5 * size * scale, 0.0, 1, 0, 0.0, False, "info")
-                )
+        for name, size in (("black_thursday_2020", 1.0), ("usdc_depeg_2023", 0.1)):
+            replay = (name, set_id)
+            rows.append((*replay, Measure.REALISED, 2 * DAY, 0.0, 3e6 * size * scale, 0.0, 1, 0, 2e7, True, "pass"))
+            rows += [
+                (*replay, measure, 2 * DAY, 0.0, 5e5 * size * scale, 0.0, 1, 0, 0.0, False, "info")
+                for measure in (Measure.LATENT, Measure.UNLIQUIDATED, Measure.LIQUIDATED)
+            ]
     shocks = np.arange(0.0, 0.71, 0.05)
     curve = [
         (name, float(s), 4e7 * scale * max(0.0, s - 0.2) ** 2, 1e7 * scale * max(0.0, s - 0.1) ** 2, 1e6 * s)
@@ -87,19 +89,25 @@ def make_stress(*, target_fails: bool = False, n_failed: int = 0) -> StressResul
     ]
     rng = np.random.default_rng(3)
     draws = np.where(rng.random(800) < 0.3, np.exp(rng.normal(10, 2, 800)), 0.0)
-    losses = [
-        (name, i, float(x * scale)) for name, scale in (("in_force", 2.0), ("target", 0.6)) for i, x in enumerate(draws)
-    ]
+    scales = {"in_force": 2.0, "target": 0.6}
+    losses = [(name, i, float(x * scale)) for name, scale in scales.items() for i, x in enumerate(draws)]
+    columns = ("shock", "latent", "realised", "unliquidated")
+    source = "public prices"
     return StressResult(
         rows=Table.from_rows(STRESS_SCHEMA, rows),
-        curve=Table.from_rows({"set_id": "str", "shock": "f8", "latent": "f8", "realised": "f8", "unliquidated": "f8"}, curve),
+        curve=Table.from_rows({"set_id": "str", **dict.fromkeys(columns, "f8")}, curve),
         losses=Table.from_rows({"set_id": "str", "path": "i8", "loss": "f8"}, losses),
         scenarios={
-            "black_thursday_2020": {"title": "Black Thursday", "date": "2020-03-12", "source": "public prices", "verified": True},
-            "usdc_depeg_2023": {"title": "USDC de-peg", "date": "2023-03-10", "source": "public prices", "verified": False},
+            "black_thursday_2020": {
+                "title": "Black Thursday",
+                "date": "2020-03-12",
+                "source": source,
+                "verified": True,
+            },
+            "usdc_depeg_2023": {"title": "USDC de-peg", "date": "2023-03-10", "source": source, "verified": False},
         },
         facts={"book": "Positions are measured.", "n_accounts": 40, "depth": {"ETH": "declared"}},
-    )  # fmt: skip
+    )
 
 
 IDENTITY = {"seed": "7", "as_of": str(AS_OF), "settings": "ab" * 32, "snapshot": "cd" * 32, "calibration": "ef" * 32}
