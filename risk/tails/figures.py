@@ -188,6 +188,7 @@ def figure(
     notes = [] if model.status == "ok" else [model.status]
     if measure is Measure.EXPECTED_SHORTFALL and side is Side.UP and method != "historical":
         notes.append(CAPPED)
+    limit = 1.0 if side is Side.DOWN and measure is not Measure.VOLATILITY else math.inf
     value = max(estimate.value, 0.0)
     return RiskFigure(
         subject=model.subject,
@@ -199,7 +200,7 @@ def figure(
         window=len(model.returns),
         value=value,
         lower=max(min(estimate.lower, value), 0.0),
-        upper=min(max(estimate.upper, value), math.inf if side is Side.UP else max(value, 1.0)),
+        upper=max(min(estimate.upper, limit), value),
         n_observations=len(model.returns),
         status=", ".join([*notes, *estimate.notes]) or "ok",
     )

@@ -67,18 +67,25 @@ class ShockDistribution:
         own = _quantile_function(self.residuals, self.lower, self.upper)
         return frozen(self._with_pool(own))
 
-    def draws(self, generator: np.random.Generator, n_draws: int) -> FloatArray:
+    def draws(self, generator: np.random.Generator, residuals: FloatArray) -> FloatArray:
         """Quantile functions (n_draws, SHOCK_COUNT) under parameter uncertainty.
 
-        The body is a bootstrap of the residuals (they are close to independent); each tail is a parametric
-        bootstrap in which the pooled mean of the tail index is drawn anew, for a bootstrap under a fixed prior
-        would hold the noise of the sample only.
+        The body is a bootstrap of each draw's own residuals (they are close to independent): a draw that forecasts
+        less variance has larger residuals, so that the two errors offset each other as they do in the data. Each
+        tail is a parametric bootstrap in the scale of the draw's residuals, in which the pooled mean of the tail
+        index is drawn anew, for a bootstrap under a fixed prior would hold the noise of the sample only.
+
+        Parameters
+        ----------
+        residuals
+            (n_draws, n) standardised residuals of the same bars under the parameters of each draw.
         """
-        n = len(self.residuals)
-        lower, upper = (_tails_redrawn(tail, generator, n_draws) for tail in (self.lower, self.upper))
+        n_draws, n = residuals.shape
+        scale = residuals.std(axis=1) / self.residuals.std()
+        lower, upper = (_tails_redrawn(tail, generator, scale) for tail in (self.lower, self.upper))
         out = np.empty((n_draws, SHOCK_COUNT))
         for index in range(n_draws):
-            sample = np.sort(self.residuals[generator.integers(n, size=n)])
+            sample = np.sort(residuals[index, generator.integers(n, size=n)])
             out[index] = self._with_pool(_quantile_function(sample, lower[index], upper[index]))
         return frozen(out)
 
@@ -179,12 +186,12 @@ def _usable(xi: float) -> float:
     return bounded if abs(bounded) > 1e-6 else 1e-6
 
 
-def _tails_redrawn(tail: TailFit, generator: np.random.Generator, n_draws: int) -> list[TailFit]:
+def _tails_redrawn(tail: TailFit, generator: np.random.Generator, scale: FloatArray) -> list[TailFit]:
     redrawn = []
-    for _ in range(n_draws):
+    for factor in scale:
         prior = tail.prior
         if prior is not None:
             prior = TailPrior(prior.mean + prior.sd * float(generator.standard_normal()), prior.sd)
         xi, beta, _ = tail_draws(replace(tail, prior=prior), generator, 1)[0]
-        redrawn.append(replace(tail, xi=float(xi), beta=float(beta)))
+        redrawn.append(replace(tail, xi=float(xi), beta=float(beta * factor)))
     return redrawn

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from risk.market import FloatArray
+from risk.volatility.engine import filter_variances
 from risk.volatility.models import FitResult, ParameterPrior, VolatilityModel
 from risk.volatility.plain import student_log_density
 from risk.volatility.posterior import draw_posterior
@@ -38,6 +39,17 @@ def posterior_draws(
     out = np.tile([*fit.vector, fit.last_variance], (n_draws, 1))
     out[:, 5] = _NU_GRID[np.minimum(chosen, len(_NU_GRID) - 1)]
     return out
+
+
+def residuals_by_draw(fit: FitResult, returns: FloatArray, draws: FloatArray) -> FloatArray:
+    """Standardised residuals (n_draws, n) of the same returns (n,) under the parameters of each draw (n_draws, 7).
+
+    The draws of ewma_t share their weights, and so the fit's residuals.
+    """
+    if fit.model is VolatilityModel.EWMA_T:
+        return np.tile(fit.residuals, (len(draws), 1))
+    variances = np.array([filter_variances(row[:6], returns, presample=fit.presample)[:-1] for row in draws])
+    return np.asarray((returns - draws[:, :1]) / np.sqrt(variances))
 
 
 def parameter_prior(prior: PooledPrior, kind: VolatilityModel, interval: int) -> ParameterPrior | None:

@@ -26,6 +26,7 @@ from risk.tails.states import (
     parameter_prior,
     persistence_bound,
     posterior_draws,
+    residuals_by_draw,
     starting_variances,
 )
 from risk.volatility.models import FitResult, FitStatus, VolatilityModel, fit
@@ -185,7 +186,8 @@ def _calibrate(task: SubjectTask, settings: Settings) -> SubjectOutcome:
     if result.walk is None:
         model = _noted(model, "not_raced")
     request = figure_request(task, settings)
-    shock_draws = shocks.draws(stream(settings.seed, "shocks", name), settings.models.posterior_draws)
+    residuals = residuals_by_draw(best, returns, draws[result.winner])
+    shock_draws = shocks.draws(stream(settings.seed, "shocks", name), residuals)
     figures = [
         *simulated_figures(model, shock_draws, request, start="conditional"),
         *simulated_figures(model, shock_draws, request, start="through_the_cycle"),

@@ -1,0 +1,103 @@
+"""Draws, the bound on persistence, and through-the-cycle states."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from risk.streams import stream
+from risk.tails.states import (
+    bound_persistence,
+    parameter_prior,
+    persistence_bound,
+    posterior_draws,
+    residuals_by_draw,
+    starting_variances,
+)
+from risk.volatility.models import VolatilityModel, fit
+from risk.volatility.prior import load_prior
+from tests.tails.models import student_shocks
+
+AS_OF = 1_767_139_200
+DAY = 86_400
+
+
+def returns_of(n: int, seed: int, nu: float = 5.0) -> np.ndarray:
+    return 0.03 * np.random.default_rng(seed).standard_t(nu, n) * np.sqrt((nu - 2) / nu)
+
+
+def test_draws_of_the_benchmark_vary_in_nu_only() -> None:
+    result = fit("ewma_t", returns_of(1000, 1))
+    draws = posterior_draws(result, returns_of(1000, 1), prior=None, generator=stream(1, "p", "X"), n_draws=400)
+    for column, value in enumerate([*result.vector[:5]]):
+        assert np.all(draws[:, column] == value)
+    assert np.all(draws[:, 6] == result.last_variance)
+    low, high = np.quantile(draws[:, 5], [0.01, 0.99])
+    assert low < result.parameters["nu"] < high
+    # At n = 1000 a nu of about 5 is known to about 15 %.
+    assert 0.05 < draws[:, 5].std() / draws[:, 5].mean() < 0.4
+
+
+def test_residuals_under_the_fit_itself_are_the_fits() -> None:
+    returns = returns_of(600, 2)
+    result = fit("garch_t", returns)
+    rows = np.tile([*result.vector, result.last_variance], (3, 1))
+    np.testing.assert_allclose(residuals_by_draw(result, returns, rows), np.tile(result.residuals, (3, 1)), rtol=1e-9)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.floats(0.0, 0.5),
+    st.floats(0.0, 0.3),
+    st.floats(0.0, 1.0),
+    st.floats(0.5, 1.0),
+    st.floats(0.5, 2.0),
+)
+def test_bound_holds_and_keeps_the_level(alpha: float, gamma: float, beta: float, bound: float, scale: float) -> None:
+    """Persistence ends at or below the bound, and the variance expected next from the level does not change."""
+    shocks = scale * student_shocks(5.0)
+    level = 4e-4
+    row = np.array([[0.0, 1e-6, alpha, gamma, beta, 5.0, 3e-4]])
+    out, share = bound_persistence(row, shocks, level, bound)
+    second, falls = np.mean(shocks**2), np.mean(shocks**2 * (shocks < 0))
+
+    def persistence(d: np.ndarray) -> float:
+        return float(d[0, 2] * second + d[0, 3] * falls + d[0, 4])
+
+    assert persistence(out) <= bound + 1e-9
+    assert np.all(out[:, 1:5] >= 0)
+    assert out[0, 1] + persistence(out) * level == pytest.approx(row[0, 1] + persistence(row) * level)
+    assert (share == 1.0) == (persistence(row) > bound)
+    assert out[0, 6] == row[0, 6]
+    if share == 0.0:
+        np.testing.assert_array_equal(out, row)
+
+
+def test_half_life_bound_holds_in_time_not_in_bars() -> None:
+    prior = load_prior(AS_OF)
+    assert persistence_bound(prior, DAY) == pytest.approx(prior.persistence_bound, rel=1e-6)
+    assert persistence_bound(prior, DAY // 24) ** 24 == pytest.approx(persistence_bound(prior, DAY))
+
+
+def test_prior_is_for_bars_of_its_own_length() -> None:
+    prior = load_prior(AS_OF)
+    assert parameter_prior(prior, VolatilityModel.GARCH_T, DAY) is not None
+    assert parameter_prior(prior, VolatilityModel.GARCH_T, 3600) is None
+    assert parameter_prior(prior, VolatilityModel.EWMA_T, DAY) is None
+
+
+def test_starting_states_are_half_own_half_pooled() -> None:
+    prior = load_prior(AS_OF)
+    variances = np.full(1000, 9e-4)
+    states = starting_variances(variances, prior)
+    assert states.shape == (200,)
+    assert np.sum(states == 9e-4) == 100
+    pooled = states[states != 9e-4] / 9e-4
+    relative = np.exp(prior.log_relative_variances)
+    assert relative[0] < pooled.min()
+    assert pooled.max() < relative[-1]
+    assert np.median(pooled) == pytest.approx(relative[50], rel=0.1)
+    # Scale goes through.
+    np.testing.assert_allclose(starting_variances(4 * variances, prior), 4 * states)
