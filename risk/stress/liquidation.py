@@ -1,0 +1,132 @@
+"""Liquidation of a book along price paths: what keepers can and want to repay, and the bad debt that stays.
+
+A step of the path moves all prices at once; then keepers get their rounds. The oracle follows the market late and
+only beyond its deviation. An account below a health factor of one is liquidated once the keepers' delay has passed:
+half of a debt, all of it below .95, against the collateral of largest value, largest debts first. A keeper pays gas,
+execution and slippage out of the bonus, so the depth it uses is that within the bonus times the share of the bonus
+that is left for slippage; what was used comes back with a half-life and is shared by all accounts. Liquidations do
+not move the path itself: feedback on prices is not modelled.
+
+Bad debt is *realised* where all collateral was seized and debt is left, *latent* where an open account owes more
+than it has. More liquidation is not always less bad debt: in an account that already cannot be saved, each repaid
+dollar costs the pool the bonus. What cannot grow, while prices only fall, is the shortfall at liquidation value,
+debt less collateral / (1 + bonus).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from risk.depth import Depth, stressed_depth
+from risk.market import NUMERAIRE, FloatArray, MarketSnapshot, frozen
+from risk.settings import Settings
+from risk.stress.book import StressBook
+from risk.stress.kernel import Positions, Terms, run
+
+
+def depths_of(snapshot: MarketSnapshot, settings: Settings, book: StressBook) -> dict[str, Depth]:
+    """Stressed depth within the bonus, against the first asset that is lent, for each collateral of the book.
+
+    Raises
+    ------
+    EvidenceError
+        A collateral has neither a depth curve nor a traded volume.
+    """
+    depths = {}
+    for i, name in enumerate(book.assets):
+        if book.threshold[i] > 0 and book.bonus[i] > 0:
+            debt = settings.assets[name].debts[0] if settings.assets[name].debts else NUMERAIRE
+            depths[name] = stressed_depth(snapshot, settings, name, debt, float(book.bonus[i]))
+    return depths
+
+
+def terms_of(
+    snapshot: MarketSnapshot,
+    settings: Settings,
+    book: StressBook,
+    depths: Mapping[str, Depth],
+    *,
+    round_seconds: int,
+    rounds: int = 1,
+    oracle_delay: int = 0,
+    depth_multiplier: Mapping[str, float] | None = None,
+    gas_multiplier: float = 1.0,
+) -> Terms:
+    """What liquidations of a book are made under.
+
+    Parameters
+    ----------
+    depths
+        Of `depths_of`; an asset that is missing has none, so nobody liquidates it.
+    round_seconds, rounds
+        Length of a round, and rounds a step. Times are rounded to whole rounds, to the nearest.
+    oracle_delay
+        Seconds on top of each feed's own latency.
+    depth_multiplier
+        Share of the stressed depth that is left, by asset; one where missing.
+    gas_multiplier
+        Factor on the declared share of gas.
+    """
+    execution, factors = settings.execution, depth_multiplier or {}
+    oracle = [snapshot.oracle.get(name) for name in book.assets]
+    latency = max((facts.latency for facts in oracle if facts is not None), default=0)
+    usd = [depths[name].usd * factors.get(name, 1.0) if name in depths else 0.0 for name in book.assets]
+    return Terms(
+        price=book.price,
+        threshold=book.threshold,
+        bonus=book.bonus,
+        depth=frozen(usd),
+        deviation=frozen([0.0 if facts is None else facts.deviation for facts in oracle]),
+        oracle_lag=_whole((latency + oracle_delay) / round_seconds),
+        keeper_wait=_whole(execution.keeper_delay / round_seconds),
+        recovery=0.5 ** (round_seconds / execution.recovery_half_life),
+        gas=execution.gas_share * gas_multiplier,
+        execution_move=execution.execution_move,
+        protocol_share=execution.protocol_share,
+        rounds=rounds,
+    )
+
+
+def positions_of(book: StressBook) -> Positions:
+    """The book's positions, sparse; keepers take the largest debt first, by name where debts are equal."""
+    owed = book.debt @ book.price
+    order = sorted(range(len(book.accounts)), key=lambda i: (-owed[i], book.accounts[i]))
+    (holder, held), (debtor, lent) = np.nonzero(book.collateral), np.nonzero(book.debt)
+    accounts = np.arange(len(book.accounts) + 1)
+    return Positions(
+        collateral_start=np.searchsorted(holder, accounts),
+        collateral_asset=held,
+        collateral=book.collateral[holder, held],
+        debt_start=np.searchsorted(debtor, accounts),
+        debt_asset=lent,
+        debt=book.debt[debtor, lent],
+        order=np.array(order, dtype=np.int64),
+        collaterals=np.unique(held),
+        debts=np.unique(lent),
+    )
+
+
+def liquidate(book: StressBook, relative: FloatArray, terms: Terms, marks: tuple[int, ...]) -> FloatArray:
+    """Outcome of the book along paths.
+
+    Parameters
+    ----------
+    relative
+        (n_paths, n_steps + 1, n_assets) price relatives in the order of `book.assets`, starting at one.
+    marks
+        Steps after which the outcome is taken, at most n_steps.
+
+    Returns
+    -------
+    (n_paths, n_marks, 6) US dollars: latent, realised, unliquidated, liquidated, seized, fees (the columns of
+    `risk.stress.kernel`). A path with a price that is not finite and positive has failed and is NaN throughout.
+    """
+    outcome = np.empty((len(relative), len(marks), 6))
+    run(np.ascontiguousarray(relative), positions_of(book), terms, np.array(marks, dtype=np.int64), outcome)
+    return outcome
+
+
+def _whole(value: float) -> int:
+    return int(value + 0.5)
