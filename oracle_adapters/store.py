@@ -82,10 +82,6 @@ class Store:
         """Hash of what `read` returns; how it is laid out in parts does not matter."""
         return self.read(spec, known_at=known_at).digest()
 
-    def feed(self, spec: FeedSpec, *, known_at: int = FOREVER) -> StoredFeed:
-        """The stored rows as a feed."""
-        return StoredFeed(self, spec, known_at)
-
     def _place(self, spec: FeedSpec) -> Path:
         return self._folder / json_hash(asdict(spec))[:32]
 
@@ -112,9 +108,17 @@ class Store:
 
 
 class StoredFeed:
-    """A feed over what a store knew at an instant."""
+    """A feed over what a store knew at an instant; of a value revised within the span it gives the last one.
 
-    def __init__(self, store: Store, spec: FeedSpec, known_at: int) -> None:
+    Parameters
+    ----------
+    store, spec
+        Where the rows are, and which feed.
+    known_at
+        Nothing that became known later is read.
+    """
+
+    def __init__(self, store: Store, spec: FeedSpec, *, known_at: int = FOREVER) -> None:
         self._store, self._spec, self._known_at = store, spec, known_at
 
     @property

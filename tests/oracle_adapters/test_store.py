@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oracle_adapters.feed import COLUMNS, FOREVER, FeedSpec, Kind
+from oracle_adapters.store import Store, StoredFeed
+from risk.artifact import Table
+from risk.errors import DataError
+from tests.oracle_adapters.contract import check_feed
+
+SPEC = FeedSpec(Kind.PRICE, "ETH", "USD", "files:o'clock.csv", 60)
+Row = tuple[int, str, int, float]
+
+
+def rows(*listed: Row) -> Table:
+    return Table.from_rows(COLUMNS[Kind.PRICE], sorted(listed))
+
+
+def bars(first: int, last: int) -> Table:
+    return rows(*((60 * i, "close", 60 * i, 1.0 + i / 3) for i in range(first, last)))
+
+
+HISTORY = st.lists(
+    st.tuples(st.integers(1, 6), st.sampled_from(["close", "volume"]), st.integers(0, 4)), unique=True, max_size=20
+).map(lambda keys: [(at, field, at + late, at + late / 7) for at, field, late in keys])
+"""Values of a few bars, with revisions that became known up to four seconds later."""
+
+
+def test_stored_rows_are_a_feed(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    store.append(SPEC, bars(1, 9))
+    check_feed(StoredFeed(store, SPEC))
+    assert store.read(SPEC).digest() == bars(1, 9).digest()
+    assert store.specs() == (SPEC,)
+
+
+def test_a_store_that_is_not_there_is_empty(tmp_path: Path) -> None:
+    store = Store(tmp_path / "nowhere")
+    assert len(store.read(SPEC)) == 0
+    assert store.specs() == ()
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_appending_again_adds_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.append(SPEC, bars(1, 5)) == 4
+    listed = sorted(tmp_path.rglob("*"))
+    assert store.append(SPEC, bars(1, 5)) == 0
+    assert store.append(SPEC, bars(3, 4)) == 0
+    assert sorted(tmp_path.rglob("*")) == listed
+    assert store.append(SPEC, bars(3, 7)) == 2
+
+
+def test_feeds_do_not_mix(tmp_path: Path) -> None:
+    store, other = Store(tmp_path), FeedSpec(Kind.PRICE, "BTC", "USD", SPEC.source, 60)
+    store.append(SPEC, bars(1, 5))
+    store.append(other, bars(1, 3))
+    assert (len(store.read(SPEC)), len(store.read(other))) == (4, 2)
+    assert store.specs() == (other, SPEC)
+
+
+def test_a_revision_is_seen_from_when_it_was_known(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.append(SPEC, rows((60, "close", 60, 1.0)))
+    store.append(SPEC, rows((60, "close", 90, 1.5)))
+    read = [store.read(SPEC, known_at=at)["value"].tolist() for at in (59, 60, 89, 90, FOREVER)]
+    assert read == [[], [1.0], [1.0], [1.5], [1.5]]
+
+
+def test_two_values_known_at_one_instant_are_refused_by_name(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.append(SPEC, rows((60, "close", 60, 1.0)))
+    with pytest.raises(DataError, match=r"60 close: two values became known at one instant"):
+        store.append(SPEC, rows((60, "close", 60, 2.0)))
+    assert store.read(SPEC)["value"].tolist() == [1.0]
+
+
+@settings(max_examples=15, deadline=None)
+@given(HISTORY, st.randoms(use_true_random=False), st.integers(0, 12))
+def test_reads_depend_on_what_was_known_and_not_on_how_it_came(tmp_path_factory, history, random, known_at) -> None:
+    store = Store(tmp_path_factory.mktemp("store"))
+    shuffled = list(history)
+    random.shuffle(shuffled)
+    for first in range(0, len(shuffled), 3):
+        store.append(SPEC, rows(*shuffled[first : first + 4]))  # overlapping parts
+    last: dict[tuple[int, str], Row] = {}
+    for row in sorted(history, key=lambda row: row[2]):
+        if row[2] <= known_at:
+            last[row[:2]] = row
+    expected = rows(*last.values())
+    assert store.read(SPEC, known_at=known_at).digest() == expected.digest()
+    assert store.content_hash(SPEC, known_at=known_at) == expected.digest()
+
+
+@settings(max_examples=15, deadline=None)
+@given(HISTORY, HISTORY, st.integers(0, 12))
+def test_later_knowledge_never_changes_an_earlier_read(tmp_path_factory, history, later, known_at) -> None:
+    store = Store(tmp_path_factory.mktemp("store"))
+    store.append(SPEC, rows(*history))
+    before = store.content_hash(SPEC, known_at=known_at)
+    store.append(SPEC, rows(*((at, field, known + 13, value + 1) for at, field, known, value in later)))
+    assert store.content_hash(SPEC, known_at=known_at) == before
+
+
+def test_what_a_crash_leaves_aside_is_never_read(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.append(SPEC, bars(1, 5))
+    folder = next(path.parent for path in tmp_path.rglob("*.parquet"))
+    (folder / ".0123.tmp").write_bytes(b"half a part")
+    assert store.read(SPEC).digest() == bars(1, 5).digest()
+
+
+def test_a_process_that_dies_while_it_writes_leaves_the_store_as_it_was(tmp_path: Path) -> None:
+    program = f"""
+import os
+from pathlib import Path
+from oracle_adapters import store
+from tests.oracle_adapters.test_store import SPEC, bars
+kept = store.Store(Path({str(tmp_path)!r}))
+kept.append(SPEC, bars(1, 5))
+store.os.fsync = lambda handle: os._exit(9)
+kept.append(SPEC, bars(5, 9))
+"""
+    died = subprocess.run([sys.executable, "-c", program], check=False, cwd=Path(__file__).parents[2])
+    assert died.returncode == 9
+    assert Store(tmp_path).read(SPEC).digest() == bars(1, 5).digest()
+    assert Store(tmp_path).append(SPEC, bars(5, 9)) == 4
+
+
+def test_writers_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
+    spans = [(1, 20), (10, 30), (1, 30), (25, 40), (1, 20), (5, 45)]
+    with ThreadPoolExecutor(len(spans)) as pool:
+        list(pool.map(lambda span: Store(tmp_path).append(SPEC, bars(*span)), spans))
+    assert Store(tmp_path).read(SPEC).digest() == bars(1, 45).digest()
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_damaged_part_is_named(tmp_path: Path) -> None:
+    store = Store(tmp_path / "prices")
+    store.append(SPEC, bars(1, 5))
+    next(tmp_path.rglob("*.parquet")).write_bytes(b"nonsense")
+    with pytest.raises(DataError, match="a part of the store is damaged") as caught:
+        store.read(SPEC)
+    assert caught.value.field == SPEC.id
+
+
+def test_values_come_back_to_the_last_bit(tmp_path: Path) -> None:
+    values = [0.1, 1 / 3, 5e-324, 1.7976931348623157e308, 68123.45]
+    table = rows(*((i, "close", i, value) for i, value in enumerate(values)))
+    Store(tmp_path).append(SPEC, table)
+    assert Store(tmp_path).read(SPEC)["value"].tolist() == values
