@@ -14,8 +14,10 @@ from reports import tables, wording
 from reports.stress_content import stress_content
 from reports.verdict import SETS, SummaryRow, Verdict, interval_text, parsed, summary_table, verdict
 from reports.wording import Shown
+from risk.artifact import Table
 from risk.calibration import Calibration
 from risk.market import MarketSnapshot
+from risk.market import Verdict as Quality
 from risk.outcome import StressResult
 from risk.parameters import Key, Malformed, Value
 from risk.protocols.codec import Call
@@ -74,6 +76,7 @@ def build_content(
     """
     judged = verdict(recommendation, stress)
     rows = summary_table(recommendation)
+    record = tables.won_track_record(calibration)
     by_key = {derivation.key: derivation for derivation in recommendation.derivations}
     return {
         "schema": SCHEMA,
@@ -91,14 +94,21 @@ def build_content(
         "models": {
             "figures": tables.quoted_figures(calibration),
             "n_figures": len(calibration.figures),
-            "race": tables.from_table(calibration.race),
-            "track_record": tables.from_table(calibration.track_record),
+            "race": tables.of_assets(calibration.race, calibration),
+            "all_races": tables.from_table(calibration.race),
+            "track_record": tables.from_table(record),
+            "pooled_exceptions": tables.pooled_exceptions(record),
+            "all_track_records": tables.from_table(calibration.track_record),
             "assumptions": tables.from_table(calibration.assumptions),
             "unavailable": tables.from_table(calibration.unavailable),
             "subjects": _models(calibration),
             "dependence": _dependence(calibration),
         },
-        "data": {"quality": tables.from_table(snapshot.quality), "sources": _sources(snapshot)},
+        "data": {
+            "doubts": tables.from_table(_doubts(snapshot.quality)),
+            "quality": tables.from_table(snapshot.quality),
+            "sources": _sources(snapshot),
+        },
         "calls": [_call(call) for call in encoded.calls],
         "unencoded": [{"key": str(item.key), "reason": item.reason} for item in encoded.unencoded],
         "warnings": [{"key": finding.key, "message": finding.message} for finding in encoded.warnings],
@@ -265,6 +275,12 @@ def _dependence(calibration: Calibration) -> dict[str, Any]:
         "n_observations": dependence.n_observations,
         "status": dependence.status,
     }
+
+
+def _doubts(quality: Table) -> Table:
+    """The checks that are not good."""
+    mask = quality["verdict"] != Quality.GOOD
+    return Table({name: column[mask] for name, column in quality.columns.items()})
 
 
 def _sources(snapshot: MarketSnapshot) -> dict[str, Any]:

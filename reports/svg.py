@@ -56,6 +56,8 @@ _STANDALONE = (
 _FAMILY = re.compile(r"font-family: [^;\"]*;? ?")
 _FONT = re.compile(r"font: (?:(\d+) )?([\d.]+)px [^;\"]*")  # the short form that older versions of matplotlib write
 _GEOMETRY = re.compile(r' (?:d|x|y|width|height|transform)="[^"]*"')
+_MARKS = re.compile(r"<g([^>]*)>((?:\s*<use [^>]*/>)+)\s*</g>")
+_STYLE = re.compile(r' style="[^"]*"')
 _LONG = re.compile(r"-?\d+\.\d{3,}")
 _RC = {
     "svg.fonttype": "none",
@@ -160,6 +162,7 @@ def chart(figure: Figure, *, name: str, title: str, description: str, group: str
     for colour, variable in _VARIABLES.items():
         body = body.replace(colour, variable)
     body = re.sub(r"\n\s*", "\n", body)
+    body = _MARKS.sub(_share_style, body)
     height = round(float(figure.get_size_inches()[1]) * 72)
     inline = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
@@ -168,3 +171,11 @@ def chart(figure: Figure, *, name: str, title: str, description: str, group: str
         f"{body.strip()}"
     )
     return Chart(name, title, description, group, subject, inline)
+
+
+def _share_style(group: re.Match[str]) -> str:
+    """Give the style that all marks of a group share to the group, once."""
+    styles = set(_STYLE.findall(group[2]))
+    if len(styles) != 1:
+        return group[0]
+    return f"<g{group[1]}{styles.pop()}>{_STYLE.sub('', group[2])}\n</g>"

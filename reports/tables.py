@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from reports import wording
 from reports.wording import Shown
 from risk.artifact import Table
@@ -31,7 +33,14 @@ _EXACT: Mapping[str, Callable[[Any], str]] = {
     "coverage": wording.percent,
     "expected": lambda value: f"{value:,.1f}",
 }
-_TITLES = {"n": "Forecasts", "p_one_sided": "p, one-sided", "p_two_sided": "p, two-sided", "p_value": "p"}
+_TITLES = {
+    "n": "Forecasts",
+    "score": "Mean log score",
+    "difference": "Against EWMA-t",
+    "p_one_sided": "p, one-sided",
+    "p_two_sided": "p, two-sided",
+    "p_value": "p",
+}
 _ENDINGS: tuple[tuple[str, Callable[[Any], str]], ...] = (
     ("p_value", wording.p_value),
     ("_sided", wording.p_value),
@@ -69,6 +78,34 @@ def from_table(table: Table) -> dict[str, Any]:
     return {
         "columns": [_TITLES.get(name, wording.title(name)) for name in table.columns],
         "rows": [[cell(name, value) for name, value in row.items()] for row in table.rows()],
+    }
+
+
+def of_assets(table: Table, calibration: Calibration, **equal: object) -> dict[str, Any]:
+    """The rows about assets, not pairs, that have the given values in the columns named."""
+    part = table.where(**{name: value for name, value in equal.items() if name in table.columns})
+    kept = np.isin(part["subject"], sorted(calibration.assets)) if len(part) else np.empty(0, dtype=bool)
+    return from_table(Table({name: column[kept] for name, column in part.columns.items()}))
+
+
+def won_track_record(calibration: Calibration) -> Table:
+    """Track record of each asset's own model at the quoted confidence, for who holds it."""
+    record = calibration.track_record.where(confidence=QUOTED_CONFIDENCE, side=str(Side.DOWN))
+    own = [(asset, model.model) for asset, model in sorted(calibration.assets.items())]
+    kept = [pair in own for pair in zip(record["subject"].tolist(), record["model"].tolist(), strict=True)]
+    mask = np.array(kept, dtype=bool)
+    return Table({name: column[mask] for name, column in record.columns.items()})
+
+
+def pooled_exceptions(record: Table) -> dict[str, Shown] | None:
+    """Exceptions of all rows together, and their share; None without forecasts."""
+    n, count = (int(record[name].sum()) if len(record) else 0 for name in ("n", "exceptions"))
+    if not n:
+        return None
+    return {
+        "exceptions": Shown(value=count, text=f"{count:,}"),
+        "forecasts": Shown(value=n, text=f"{n:,}"),
+        "share": Shown(value=count / n, text=wording.percent(count / n)),
     }
 
 

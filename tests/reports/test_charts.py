@@ -61,7 +61,9 @@ def test_no_colour_or_font_is_fixed(charts: dict[str, Chart]) -> None:
 
 def test_each_exception_is_a_mark(charts: dict[str, Chart]) -> None:
     rows = make_calibration().exceptions.where(subject="ETH")
-    marks = re.findall(r'<use [^>]*style="fill: var\(--fail\)', charts["volatility-ETH"].inline)
+    groups = ET.fromstring(charts["volatility-ETH"].file).iter(f"{NAMESPACE}g")
+    alarms = [group for group in groups if "var(--fail)" in group.get("style", "")]
+    marks = [mark for group in alarms for mark in group.iter(f"{NAMESPACE}use")]
     assert len(marks) == int(rows["exception"].sum()) > 0
     assert charts["volatility-ETH"].description.startswith(f"{len(marks)} exceptions in 250 bars")
 
