@@ -29,7 +29,7 @@ LATENT, REALISED, UNLIQUIDATED, LIQUIDATED, SEIZED, FEES = range(6)
 class Positions(NamedTuple):
     """Positions in tokens: those of account a are at ``start[a]:start[a + 1]``.
 
-    Keepers come to accounts in `order`; `collaterals` and `debts` list the assets that are held and owed at all.
+    Keepers come to accounts in this order; `collaterals` and `debts` list the assets that are held and owed at all.
     """
 
     collateral_start: IntArray
@@ -38,7 +38,6 @@ class Positions(NamedTuple):
     debt_start: IntArray
     debt_asset: IntArray
     debt: FloatArray
-    order: IntArray
     collaterals: IntArray
     debts: IntArray
 
@@ -84,7 +83,7 @@ class Terms(NamedTuple):
 def run(relative: FloatArray, positions: Positions, terms: Terms, marks: IntArray, outcome: FloatArray) -> None:
     """Fill ``outcome[path, mark]`` with the six columns after the steps in `marks`; NaN for a failed path."""
     n_paths, n_points, n_assets = relative.shape
-    n_accounts = len(positions.order)
+    n_accounts = len(positions.debt_start) - 1
     collateral, debt = np.empty_like(positions.collateral), np.empty_like(positions.debt)
     oracle, used, market = np.empty(n_assets), np.empty(n_assets), np.empty(n_assets)
     waited, health = np.empty(n_accounts, np.int64), np.empty(n_accounts)
@@ -160,7 +159,7 @@ def _round(
     for asset in positions.debts:
         best = max(best, oracle[asset] / terms.price[asset])
     active = 0
-    for account in positions.order:
+    for account in range(len(waited)):
         if health[account] * worst > best * (1.0 + 1e-9):
             waited[account] = 0
             continue
@@ -244,7 +243,7 @@ def _measure(
     threshold: FloatArray,
 ) -> None:  # fmt: skip
     """Add latent and unliquidated debt at the market's prices."""
-    for account in range(len(positions.order)):
+    for account in range(len(positions.debt_start) - 1):
         value, power, owed = 0.0, 0.0, 0.0
         for i in range(positions.collateral_start[account], positions.collateral_start[account + 1]):
             asset = positions.collateral_asset[i]

@@ -93,16 +93,16 @@ def positions_of(book: StressBook) -> Positions:
     """The book's positions, sparse; keepers take the largest debt first, by name where debts are equal."""
     owed = book.debt @ book.price
     order = sorted(range(len(book.accounts)), key=lambda i: (-owed[i], book.accounts[i]))
-    (holder, held), (debtor, lent) = np.nonzero(book.collateral), np.nonzero(book.debt)
+    collateral, debt = book.collateral[order], book.debt[order]
+    (holder, held), (debtor, lent) = np.nonzero(collateral), np.nonzero(debt)
     accounts = np.arange(len(book.accounts) + 1)
     return Positions(
         collateral_start=np.searchsorted(holder, accounts),
         collateral_asset=held,
-        collateral=book.collateral[holder, held],
+        collateral=collateral[holder, held],
         debt_start=np.searchsorted(debtor, accounts),
         debt_asset=lent,
-        debt=book.debt[debtor, lent],
-        order=np.array(order, dtype=np.int64),
+        debt=debt[debtor, lent],
         collaterals=np.unique(held),
         debts=np.unique(lent),
     )
