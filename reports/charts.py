@@ -32,7 +32,8 @@ def build_charts(calibration: Calibration, recommendation: Recommendation, stres
     if len(stress.curve):
         charts.append(bad_debt_chart(stress.curve))
     if len(stress.losses):
-        charts.append(loss_chart(stress.losses))
+        simulation = stress.facts.get("simulation", {})
+        charts.append(loss_chart(stress.losses, simulation.get("losses_horizon")))
     for subject, model in sorted(calibration.assets.items()):
         rows = calibration.exceptions.where(subject=subject)
         if len(rows):
@@ -172,8 +173,16 @@ def bad_debt_chart(curve: Table) -> Chart:
         )
 
 
-def loss_chart(losses: Table) -> Chart:
-    """Share of simulated paths whose bad debt is at least as large, both axes logarithmic."""
+def loss_chart(losses: Table, horizon: int | None = None) -> Chart:
+    """Share of simulated paths whose bad debt is at least as large, both axes logarithmic.
+
+    Parameters
+    ----------
+    losses
+        Table ``set_id, path, loss``, US dollars.
+    horizon
+        Seconds after which the losses are counted, for the caption; None where it is not known.
+    """
     words = []
     with svg.canvas(230) as figure:
         ax = svg.axes(figure, (_LEFT, 40, svg.WIDTH - _LEFT - _RIGHT, 168))
@@ -200,7 +209,8 @@ def loss_chart(losses: Table) -> Chart:
             ax.set_axis_off()
             ax.text(0.5, 0.5, "No simulated path loses anything", ha="center", transform=ax.transAxes, color=MUTED)
         ax.set_xlabel("Bad debt of at least, USD")
-        description = f"Share of simulated paths with at least that bad debt. {'; '.join(words)}."
+        after = f" after {wording.duration(horizon)}" if horizon else ""
+        description = f"Share of simulated paths with at least that bad debt{after}. {'; '.join(words)}."
         return svg.chart(
             figure, name="losses", title="Simulated loss distribution", description=description, group="stress"
         )
@@ -244,7 +254,7 @@ def volatility_chart(subject: str, rows: Table) -> Chart:
 def tail_chart(subject: str, model: SubjectModel) -> Chart:
     """Chance that a standardised shock is at least as large, observed against fitted, for falls and rises."""
     shapes: Mapping[str, tuple[str, str, float]] = {"falls": (TARGET, "o", -1.0), "rises": (IN_FORCE, "^", 1.0)}
-    with svg.canvas(230) as figure:
+    with svg.canvas(246) as figure:
         ax = svg.axes(figure, (_LEFT, 40, svg.WIDTH - _LEFT - _RIGHT, 168))
         for side, (colour, marker, sign) in shapes.items():
             size, chance = survival(sign * model.residuals)

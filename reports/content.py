@@ -312,6 +312,7 @@ def _call(call: Call) -> dict[str, Any]:
 
 
 def _assumptions(recommendation: Recommendation, stress: StressResult) -> list[str]:
-    """Notes of the derivations and facts of the stress, each once, in order."""
+    """Notes of the derivations and assumptions of the stress, each once, in order."""
     notes = [note for derivation in recommendation.derivations for note in derivation.notes]
-    return list(dict.fromkeys([*notes, *tables.sentences(stress.facts)]))
+    stated = stress.facts.get("assumptions", ())
+    return list(dict.fromkeys([*notes, *map(str, stated)]))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from reports import wording
-from reports.verdict import SETS, measure_name, stress_amount
+from reports import tables, wording
+from reports.verdict import SETS, measure_name, stress_amount, uncapitalised
 from reports.wording import Shown
 from risk.outcome import Measure, StressResult
 
@@ -17,12 +17,9 @@ def stress_content(stress: StressResult) -> dict[str, Any]:
         "sets": [{"id": name, "title": SETS[name]} for name in _sets(stress)],
         "budgets": _groups(stress, has_budget=True),
         "others": _groups(stress, has_budget=False),
+        "facts": tables.other_facts(stress.facts),
         "scenarios": [
-            {
-                "name": name,
-                "title": scenario_title(stress, name),
-                "facts": [{"name": wording.title(k), "text": _text(v)} for k, v in _mapping(facts).items()],
-            }
+            {"name": name, "title": scenario_title(stress, name), "facts": tables.lines(facts)}
             for name, facts in sorted(stress.scenarios.items())
         ],
     }
@@ -59,7 +56,7 @@ def _groups(stress: StressResult, *, has_budget: bool) -> list[dict[str, Any]]:
         groups.setdefault(scenario, []).append(line)
     replays = {scenario: found[0] for scenario, found in groups.items() if len(found) == 1 and _one_path(found[0])}
     gathered = [
-        {**line, "measure": f"{scenario_title(stress, scenario)}: {_uncapitalised(line['measure'])}"}
+        {**line, "measure": f"{scenario_title(stress, scenario)}: {uncapitalised(line['measure'])}"}
         for scenario, line in replays.items()
     ]
     others = [
@@ -74,24 +71,9 @@ def _one_path(line: Mapping[str, Any]) -> bool:
     return all(value["n_paths"] == 1 for value in line["values"].values())
 
 
-def _uncapitalised(text: str) -> str:
-    return text[:1].lower() + text[1:]
-
-
 def scenario_title(stress: StressResult, name: str) -> str:
     """Title of a scenario, or its name where it has none."""
-    return str(_mapping(stress.scenarios.get(name)).get("title") or wording.title(name))
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _text(value: object) -> str:
-    if isinstance(value, Mapping):
-        return "; ".join(f"{name}: {_text(child)}" for name, child in value.items())
-    if isinstance(value, (list, tuple)):
-        return ", ".join(_text(child) for child in value)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return wording.number(value) if isinstance(value, (int, float)) else str(value)
+    if name == "monte_carlo":
+        return "Simulation on the fitted models"
+    facts = stress.scenarios.get(name)
+    return str(facts["title"]) if isinstance(facts, Mapping) and "title" in facts else wording.title(name)

@@ -26,7 +26,6 @@ _EXACT: Mapping[str, Callable[[Any], str]] = {
     "interval": wording.duration,
     "observed_at": wording.instant,
     "window": lambda value: f"{value:,} bars",
-    "value": wording.number,
     "volatility": wording.percent,
     "value_at_risk": wording.percent,
     "expected_shortfall": wording.percent,
@@ -52,24 +51,31 @@ _ENDINGS: tuple[tuple[str, Callable[[Any], str]], ...] = (
     ("threshold", wording.percent),
     ("factor", wording.percent),
     ("seconds", wording.duration),
+    ("horizon", wording.duration),
+    ("delay", wording.duration),
+    ("multiplier", lambda value: f"{value:g}"),
     ("as_of", wording.instant),
 )
 
 
-def writer_of(name: str) -> Callable[[Any], str]:
-    """How numbers of a column or fact are written, by its name."""
-    if name in _EXACT:
-        return _EXACT[name]
-    found = (words for ending, words in _ENDINGS if name == ending or name.endswith(ending))
-    return next(found, wording.number)
+def writer_of(*names: str) -> Callable[[Any], str] | None:
+    """How numbers of a column or fact are written, by the first of its names that says it."""
+    for name in names:
+        if name in _EXACT:
+            return _EXACT[name]
+        for ending, words in _ENDINGS:
+            if name.endswith(ending):
+                return words
+    return None
 
 
-def cell(name: str, value: object) -> Cell:
+def cell(value: object, *names: str) -> Cell:
     """One value of a column or fact: a text, or a number with its text."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (int, float)):
-        return Shown(value=value, text=writer_of(name)(value))
+        words = writer_of(*names) or (wording.significant if isinstance(value, float) else wording.number)
+        return Shown(value=value, text=words(value))
     return wording.ABSENT if value is None else str(value)
 
 
@@ -77,7 +83,7 @@ def from_table(table: Table) -> dict[str, Any]:
     """An artifact's table with titles for its columns."""
     return {
         "columns": [_TITLES.get(name, wording.title(name)) for name in table.columns],
-        "rows": [[cell(name, value) for name, value in row.items()] for row in table.rows()],
+        "rows": [[cell(value, name) for name, value in row.items()] for row in table.rows()],
     }
 
 
@@ -127,14 +133,14 @@ def quoted_figures(calibration: Calibration) -> dict[str, Any]:
             [
                 row["subject"],
                 wording.title(row["measure"]),
-                wording.ABSENT if volatility else cell("confidence", row["confidence"]),
-                cell("horizon", row["horizon"]),
+                wording.ABSENT if volatility else cell(row["confidence"], "confidence"),
+                cell(row["horizon"], "horizon"),
                 row["side"],
                 row["method"],
-                cell("window", row["window"]),
+                cell(row["window"], "window"),
                 Shown(value=row["value"], text=wording.percent(row["value"])),
                 interval,
-                cell("n_observations", row["n_observations"]),
+                cell(row["n_observations"]),
                 row["status"],
             ]
         )
@@ -147,7 +153,7 @@ def reserve_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
     chances = _mapping(facts.get("any_shortfall_probability"))
     for set_id in sorted(chances):
         title = f"Chance that any position falls short, {wording.title(set_id).lower()}"
-        columns[title] = {r: cell("probability", p) for r, p in _mapping(chances[set_id]).items()}
+        columns[title] = {r: cell(p, "probability") for r, p in _mapping(chances[set_id]).items()}
     columns["Binding"] = {r: str(text) for r, text in _mapping(facts.get("binding")).items()}
     for reserve, found in _mapping(facts.get("sensitivity")).items():
         items = _mapping(found) or {"sensitivity": found}
@@ -159,41 +165,41 @@ def reserve_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {"columns": ["Reserve", *columns], "rows": rows}
 
 
-_SHOWN_ELSEWHERE = {"any_shortfall_probability", "binding", "sensitivity"}
+_SHOWN_ELSEWHERE = {"any_shortfall_probability", "assumptions", "binding", "sensitivity"}
 
 
 def other_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Every other fact of the recommendation, a line each."""
+    """Every fact that has no place of its own, a line each."""
     others = {name: value for name, value in sorted(facts.items()) if name not in _SHOWN_ELSEWHERE}
     return {"columns": ["Fact", "Value"], "rows": [[name, value] for name, value in _leaves(others)]}
 
 
-def sentences(facts: Mapping[str, Any]) -> list[str]:
-    """Facts as lines of text: a text stands for itself, a number is named."""
-    lines = []
-    for name, value in _leaves(facts):
-        text = value if isinstance(value, str) else value["text"]
-        lines.append(text if isinstance(value, str) and " " in value else f"{name}: {text}")
-    return lines
+def lines(facts: object) -> list[dict[str, str]]:
+    """Facts as names and texts; those of one name are joined."""
+    texts: dict[str, list[str]] = {}
+    for name, value in _leaves(_mapping(facts)):
+        texts.setdefault(name, []).append(value if isinstance(value, str) else value["text"])
+    return [{"name": name, "text": "; ".join(found)} for name, found in texts.items()]
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _leaves(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Cell]]:
-    """Leaves of nested facts with the names that lead to them; a list of texts is one leaf a text."""
-    for name, child in value.items():
-        full = f"{path}: {_words(name)}" if path else wording.title(name)
-        if isinstance(child, Mapping):
-            yield from _leaves(child, full)
-        elif isinstance(child, (list, tuple)):
-            for item in child:
-                yield from _leaves(item, full) if isinstance(item, Mapping) else [(full, cell(name, item))]
-        else:
-            yield full, cell(name, child)
+def _leaves(facts: Mapping[str, Any], names: tuple[str, ...] = ()) -> Iterator[tuple[str, Cell]]:
+    """Leaves of nested facts with the names that lead to them; a list is one leaf an item."""
+    for name, child in facts.items():
+        path = (*names, name)
+        items = child if isinstance(child, (list, tuple)) else (child,)
+        for item in items:
+            if isinstance(item, Mapping):
+                yield from _leaves(item, path)
+            else:
+                yield _line(path), cell(item, *reversed(path))
 
 
-def _words(name: str) -> str:
-    """A name within a line: keys and symbols stay as they are."""
-    return name if "/" in name or name.upper() == name else name.replace("_", " ")
+def _line(path: tuple[str, ...]) -> str:
+    """The names that lead to a fact; keys and symbols stay as they are."""
+    first, *others = path
+    words = [name if "/" in name or name.upper() == name else name.replace("_", " ") for name in others]
+    return ": ".join([first if "/" in first else wording.title(first), *words])

@@ -106,6 +106,7 @@ def verdict(recommendation: Recommendation, stress: StressResult) -> Verdict:
     if failed_paths:
         text = f"{wording.plural(failed_paths, 'path result')} failed and cannot count as passed"
         facts.append(Fact("Simulation", "fail", text))
+    facts += _stated_facts(sets, stress)
     rows = summary_table(recommendation)
     counts = {status: sum(row.status == status for row in rows) for status in ("changes", "stays", "refused")}
     refused = f"{wording.plural(counts['refused'], 'number')} refused of {len(rows):,}"
@@ -133,6 +134,33 @@ def _budget_facts(set_id: str, rows: Table) -> list[Fact]:
         status = "fail" if replays["fail"] else "pass"
         facts.append(Fact(f"Replays, {SETS[set_id].lower()}", status, text, set_id))
     return facts
+
+
+def _stated_facts(sets: list[str], stress: StressResult) -> list[Fact]:
+    """What the stress says of each set beyond its budgets: the chance of any shortfall, and what binds."""
+    facts = []
+    chances = stress.facts.get("any_shortfall_probability", {})
+    shown = [f"{wording.percent(chances[name])} {_WHERE[name]}" for name in sets if name in chances]
+    if shown:
+        facts.append(Fact("Chance that any position falls short within the parameter life", "note", ", ".join(shown)))
+    bound = stress.facts.get("binding", {})
+    used = [
+        f"{uncapitalised(MEASURES[Measure(bound[name]['measure'])])} {_WHERE[name]} "
+        f"({wording.percent(bound[name]['used'], 0)} of its budget used)"
+        for name in sets
+        if name in bound
+    ]
+    if used:
+        facts.append(Fact("Budget that binds", "note", ", ".join(used)))
+    return facts
+
+
+_WHERE = {"in_force": "in force", "next_step": "at the next step", "target": "at the target"}
+
+
+def uncapitalised(text: str) -> str:
+    """A text within a sentence."""
+    return text[:1].lower() + text[1:]
 
 
 def _sentence(sets: list[str], budgets: Table, counts: dict[str, int], failed_paths: int) -> str:

@@ -59,8 +59,15 @@ def number(value: float) -> str:
     """A pure number: whole numbers in full, others with four significant digits."""
     if float(value).is_integer() and abs(value) < 1e15:
         return f"{int(value):,}"
+    return significant(value)
+
+
+def significant(value: float) -> str:
+    """A pure number with four significant digits, also where it happens to be whole."""
     if abs(value) >= 1e15 or 0 < abs(value) < 1e-4:
         return f"{value:.3e}"
+    if value == 0:
+        return "0"
     decimals = max(0, 3 - math.floor(math.log10(abs(value))))
     return _unsigned_zero(value, decimals)
 

@@ -106,7 +106,14 @@ def make_stress(*, target_fails: bool = False, n_failed: int = 0) -> StressResul
             },
             "usdc_depeg_2023": {"title": "USDC de-peg", "date": "2023-03-10", "source": source, "verified": False},
         },
-        facts={"book": "Positions are measured.", "n_accounts": 40, "depth": {"ETH": "declared"}},
+        facts={
+            "positions": {"origin": "measured"},
+            "books": {"target": {"accounts": 40, "debt_usd": 1.5e6}},
+            "any_shortfall_probability": {"in_force": 0.12, "next_step": 0.1, "target": 0.031},
+            "binding": {name: {"measure": str(year), "used": 0.36} for name in ("in_force", "next_step", "target")},
+            "simulation": {"paths": 800, "bar_seconds": DAY, "losses_horizon": 7 * DAY},
+            "assumptions": ["Oracle prices are not moved by liquidations."],
+        },
     )
 
 
