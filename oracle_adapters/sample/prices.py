@@ -25,6 +25,7 @@ from risk.units import DAY, parse_instant
 
 STAGE = "sample"
 _BASIS_HALVES = 0.5  # share of a wrapped asset's crash discount that is left a day later
+_LARGEST_SHOCK = 8.0  # in standard deviations; t shocks of three degrees of freedom alone may pass 50
 _SHOCK_DOF = 5.0  # tails of the innovations around a peg and a basis
 _VOLUME_SPREAD = 0.3  # log spread of the daily volume, and how it rises with volatility and with the move
 _VOLUME_TO_VOLATILITY = 0.8
@@ -116,6 +117,7 @@ def _free(asset: str, seed: int, rng: np.random.Generator) -> _Path:
     joint = (loading * factor + np.sqrt(1 - loading**2) * rng.standard_normal(len(ends))) / mixing
     # The lower tail keeps its precision, so the quantile is taken there and mirrored.
     shocks = -np.sign(joint) * stdtrit(nu, stdtr(dof, -np.abs(joint))) * np.sqrt((nu - 2) / nu)
+    shocks = np.clip(shocks, -_LARGEST_SHOCK, _LARGEST_SHOCK)
     extra = np.zeros(len(ends))
     moves = table()["crash"]["log_moves"]
     first = _bar(table()["crash"]["day"])
@@ -159,8 +161,8 @@ def _wrapped(asset: str, seed: int, rng: np.random.Generator) -> _Path:
 
 def _autoregression(entry: Mapping[str, float], rng: np.random.Generator) -> FloatArray:
     """First-order autoregression from zero, with Student-t innovations of the stated standard deviation."""
-    scale = entry["innovation"] * np.sqrt((_SHOCK_DOF - 2) / _SHOCK_DOF)
-    shocks = scale * rng.standard_t(_SHOCK_DOF, len(bar_ends()))
+    shocks = rng.standard_t(_SHOCK_DOF, len(bar_ends())) * np.sqrt((_SHOCK_DOF - 2) / _SHOCK_DOF)
+    shocks = entry["innovation"] * np.clip(shocks, -_LARGEST_SHOCK, _LARGEST_SHOCK)
     path = np.zeros(len(shocks))
     for t in range(1, len(path)):
         path[t] = entry["persistence"] * path[t - 1] + shocks[t]

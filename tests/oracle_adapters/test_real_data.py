@@ -1,0 +1,225 @@
+"""Feeds and checks on real files: the traps they hold, and how often a check is right."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from oracle_adapters.feed import Chunk, collect, price_series
+from oracle_adapters.files import PriceFile
+from oracle_adapters.quality import assess, spikes
+from oracle_adapters.snapshot import build_snapshot
+from risk.market import MarketSnapshot, PriceSeries, Verdict
+from risk.settings import FileFeed, Settings, read_settings
+from risk.units import DAY, parse_instant
+from tests.oracle_adapters.contract import check_feed
+
+pytestmark = pytest.mark.data
+
+KLINES = {"time": "open_time", **{name: name for name in ("open", "high", "low", "close", "volume")}}
+CLOSES = {"time": "date", "close": "close"}
+STABLECOINS = {"USDC", "USDCUSDT", "USDT", "USDD", "DAI", "TUSD"}
+
+
+def feed(shared: Path, path: str, columns: dict[str, str], **settings: Any) -> PriceFile:
+    document = {"kind": "files", "asset": "X", "path": path, "columns": columns, **settings}
+    return PriceFile(FileFeed.model_validate(document), shared / "data")
+
+
+def close_of(source: PriceFile) -> tuple[PriceSeries, Chunk]:
+    chunk = collect(source)
+    return next(one for one in price_series(source.spec, chunk.rows) if one.field == "close"), chunk
+
+
+@pytest.fixture(scope="module")
+def daily(shared: Path) -> dict[str, PriceSeries]:
+    """Closes of every daily file by folder and name."""
+    found = {}
+    for folder, columns, zone in (
+        ("daily_binance_spot", KLINES, "UTC"),
+        ("daily_luna_2022", KLINES, "UTC"),
+        ("daily_multi_129", CLOSES, "Europe/Berlin"),
+    ):  # fmt: skip
+        for path in sorted((shared / "data" / folder).glob("*.csv.gz")):
+            source = feed(shared, f"{folder}/{path.name}", columns, timezone=zone)
+            found[f"{folder}/{path.name.removesuffix('.csv.gz')}"] = close_of(source)[0]
+    return found
+
+
+def on(series: PriceSeries, end: str) -> int:
+    """Number of the bar that ends on a UTC date."""
+    return int(np.flatnonzero(series.observed_at // DAY == parse_instant(end) // DAY)[0])
+
+
+@pytest.mark.parametrize(
+    ("path", "columns", "settings"),
+    [
+        ("daily_binance_spot/AAVEUSDT.csv.gz", KLINES, {}),
+        ("daily_luna_2022/LUNAUSDT.csv.gz", KLINES, {"time_unit": "ms", "stop": "2022-05-14"}),
+        ("daily_multi_129/FTT.csv.gz", CLOSES, {"timezone": "Europe/Berlin"}),
+        ("usde_oct2025/usde_minute_binance.parquet", None, {"interval": "1m"}),
+    ],
+)
+def test_real_files_keep_the_contract(shared: Path, path: str, columns: Any, settings: dict[str, Any]) -> None:
+    if columns is None:
+        import duckdb
+
+        described = duckdb.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(shared / "data" / path)]).fetchall()
+        time = next(name for name, kind, *_ in described if "TIMESTAMP" in kind)
+        columns = {"time": time, "close": "close"}
+        source = feed(shared, path, columns, **settings)
+        chunk = collect(source, 0, parse_instant("2025-09-10"))
+        assert len(chunk.rows) == 719, "minutes from noon on, but the last, which ends at midnight"
+        return
+    check_feed(feed(shared, path, columns, **settings))
+
+
+def test_every_daily_file_is_read_whole(daily: dict[str, PriceSeries]) -> None:
+    counts = {"daily_binance_spot": 75_084, "daily_luna_2022": 7_631, "daily_multi_129": 20_714}
+    for folder, rows in counts.items():
+        assert sum(len(one) for name, one in daily.items() if name.startswith(folder)) == rows
+
+
+def test_known_days_have_their_known_closes(daily: dict[str, PriceSeries]) -> None:
+    for name, end, value in (
+        ("daily_binance_spot/BTCUSDT", "2020-03-13", 4800.0),
+        ("daily_luna_2022/LUNAUSDT", "2022-05-10", 30.29),
+        ("daily_multi_129/USDC", "2023-03-11", 0.9562),
+    ):
+        assert daily[name].value[on(daily[name], end)] == pytest.approx(value, rel=1e-3), name
+
+
+def test_two_sources_agree_when_the_day_ends_where_the_zone_says(shared: Path) -> None:
+    """Closes of the aggregator match the hourly ones of an exchange at midnight in central Europe, not in UTC."""
+    columns = {"time": "Date", "close": "Close"}
+    hourly, _ = close_of(feed(shared, "hourly_binance_2020_2024/MATICUSDT_1h.csv.gz", columns, interval="1h"))
+    exchange = dict(zip(hourly.observed_at.tolist(), hourly.value.tolist(), strict=True))
+    error = {}
+    for zone in ("UTC", "Europe/London", "Europe/Berlin", "Europe/Athens"):
+        one, _ = close_of(feed(shared, "daily_multi_129/MATIC.csv.gz", CLOSES, timezone=zone))
+        pairs = zip(one.observed_at.tolist(), one.value.tolist(), strict=True)
+        error[zone] = np.median([abs(np.log(value / exchange[at])) for at, value in pairs if at in exchange])
+    assert error["Europe/Berlin"] < 0.001
+    assert min(value for zone, value in error.items() if zone != "Europe/Berlin") > 0.003
+
+
+def test_a_repeated_day_and_a_hole_are_seen(shared: Path, tmp_path: Path) -> None:
+    dai, chunk = close_of(feed(shared, "daily_multi_129/DAI.csv.gz", CLOSES, timezone="Europe/Berlin"))
+    found = {check.check: check for check in assess([dai], chunk.counted, int(dai.observed_at[-1]))}
+    assert found["gaps"].verdict == Verdict.BAD
+    assert found["gaps"].detail == "longest 805 bars before 2020-04-07 22:00"
+
+
+def test_real_crashes_are_kept(daily: dict[str, PriceSeries]) -> None:
+    for name, ends in {
+        "daily_binance_spot/BTCUSDT": ["2020-03-13", "2021-05-20", "2025-10-11"],
+        "daily_binance_spot/ETHUSDT": ["2020-03-13", "2021-05-20"],
+        "daily_binance_spot/AAVEUSDT": ["2021-05-20", "2025-10-11"],
+        "daily_luna_2022/LUNAUSDT": ["2022-05-10", "2022-05-11", "2022-05-12", "2022-05-13", "2022-05-14"],
+        "daily_multi_129/FTT": ["2022-11-08", "2022-11-09"],
+    }.items():
+        marked = spikes(daily[name])
+        assert not any(marked[on(daily[name], end)] for end in ends), name
+
+
+def test_a_depeg_that_heals_in_two_days_reads_like_a_wrong_print(daily: dict[str, PriceSeries]) -> None:
+    """Closes of one source cannot tell the two apart: it makes the series suspect, and the bar stays."""
+    usdc = daily["daily_multi_129/USDC"]
+    bar = on(usdc, "2023-03-11")
+    assert spikes(usdc)[bar]
+    found = {check.check: check for check in assess([usdc], {}, int(usdc.observed_at[-1]))}
+    assert found["spikes"].verdict == Verdict.SUSPECT
+    assert usdc.value[bar] == pytest.approx(0.9562, abs=1e-4)
+
+
+def test_few_real_bars_are_called_spikes(daily: dict[str, PriceSeries]) -> None:
+    """Under one volatile bar in 10,000; of the fifty worst falls only one, which is a wrong print indeed."""
+    volatile = {name: one for name, one in daily.items() if name.split("/")[1] not in STABLECOINS}
+    marked = {name: spikes(one) for name, one in volatile.items()}
+    assert sum(int(one.sum()) for one in marked.values()) < 1e-4 * sum(len(one) for one in volatile.values())
+    falls = [(move, name, i + 1) for name, one in volatile.items() for i, move in enumerate(np.diff(np.log(one.value)))]
+    called = [(name, bar) for _, name, bar in sorted(falls)[:50] if marked[name][bar]]
+    assert called == [("daily_multi_129/MKR", on(daily["daily_multi_129/MKR"], "2018-04-07"))]
+
+
+@pytest.mark.parametrize(("size", "rate"), [(0.3, 0.15), (0.5, 0.75), (1.0, 0.95), (np.log(100), 1.0)])
+def test_injected_spikes_are_found(daily: dict[str, PriceSeries], size: float, rate: float) -> None:
+    """One-bar prints that are wrong by a log move: .3 hides in the tails of small coins, a factor of e does not."""
+    rng = np.random.default_rng(5)
+    hits = []
+    for name, one in daily.items():
+        if len(one) < 300 or name.split("/")[1] in STABLECOINS:
+            continue
+        for bar in rng.integers(5, len(one) - 5, 5).tolist():
+            value = one.value.copy()
+            value[bar] *= np.exp(size * rng.choice([-1, 1]))
+            wrong = PriceSeries(
+                one.id, one.base, one.quote, one.source, one.field, one.interval, one.observed_at, one.known_at, value
+            )
+            hits.append(spikes(wrong)[bar])
+    assert np.mean(hits) >= rate
+
+
+@pytest.fixture(scope="module")
+def settings(repository: Path) -> Settings:
+    return read_settings((repository / "tests/real/riskcal.toml").read_text())
+
+
+@pytest.fixture(scope="module")
+def root(repository: Path, shared: Path) -> Path:
+    return repository / "tests/real"
+
+
+class TestRealSettings:
+    def snapshot(self, settings: Settings, root: Path, date: str) -> MarketSnapshot:
+        return build_snapshot(settings, root=root, as_of=parse_instant(date))
+
+    def test_before_the_fall_all_six_assets_are_alive(self, settings: Settings, root: Path) -> None:
+        snapshot = self.snapshot(settings, root, "2022-05-07")
+        assert snapshot.assets == ("BTC", "ETH", "FTT", "LINK", "LUNA", "USDC")
+        assert all(snapshot.verdict(asset)[0] != Verdict.BAD for asset in snapshot.assets)
+        assert snapshot.last_price("LUNA") == pytest.approx(77.3, rel=0.01)
+
+    def test_a_name_that_means_another_asset_later_is_cut(self, settings: Settings, root: Path) -> None:
+        snapshot = self.snapshot(settings, root, "2022-09-30")
+        assert snapshot.close("LUNA").observed_at[-1] == parse_instant("2022-05-14")
+        cut = snapshot.quality.where(series="LUNA/USD@files:LUNAUSDT.csv.gz", check="cut")
+        assert cut["count"][0] > 100
+        assert snapshot.verdict("LUNA")[0] == Verdict.BAD
+
+    def test_civil_days_cost_no_return(self, settings: Settings, root: Path) -> None:
+        close = self.snapshot(settings, root, "2023-03-09").close("USDC")
+        assert len(close.log_returns()[1]) == len(close) - 1
+        assert set(np.diff(close.observed_at).tolist()) == {23 * 3600, 24 * 3600, 25 * 3600}
+
+    def test_corrupting_every_later_row_changes_nothing(self, settings: Settings, root: Path, tmp_path: Path) -> None:
+        at = "2022-05-11"
+        before = self.snapshot(settings, root, at).artifact().content_hash
+        folder = tmp_path / "a" / "b" / "c"
+        folder.mkdir(parents=True)
+        for name in ("parameters.toml", "depth.csv"):
+            (folder / name).write_bytes((root / name).read_bytes())
+        for one in settings.feeds:
+            target = (folder / one.path).resolve()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with gzip.open(root / one.path, "rt") as source, gzip.open(target, "wt", newline="") as sink:
+                csv.writer(sink).writerows(corrupted(csv.reader(source), one, parse_instant(at)))
+        assert self.snapshot(settings, folder, at).artifact().content_hash == before
+
+
+def corrupted(rows: Iterator[list[str]], settings: FileFeed, at: int) -> Iterator[list[str]]:
+    """Rows whose bar ends after `at` get nonsense in every column but the time."""
+    header = next(rows)
+    yield header
+    time = header.index(settings.columns["time"])
+    for row in rows:
+        text = row[time]
+        start = int(text) // 1000 if text.isdigit() else parse_instant(text)
+        late = start + DAY - 2 * 3600 > at  # days of a civil zone end up to two hours before those of UTC
+        yield [cell if i == time or not late else "nonsense" for i, cell in enumerate(row)]

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from oracle_adapters import sample
+from oracle_adapters.snapshot import build_snapshot
+from risk.artifact import Artifact
+from risk.errors import DataError, InputError, SettingsError, UnitError
+from risk.market import MarketSnapshot, Origin, Verdict
+from risk.settings import Settings, read_settings
+from risk.units import DAY, parse_instant
+
+PARAMETERS = '[aave-core.reserve.ETH]\nliquidation_threshold = "83.00%"\n'
+AT = parse_instant("2024-01-20")
+
+
+def prices(*, seed: int, n: int = 40, first: str = "2024-01-01") -> str:
+    values = 100 * np.exp(np.cumsum(0.03 * np.random.default_rng(seed).standard_normal(n)))
+    return "time,close\n" + "".join(f"{np.datetime64(first) + i},{v:.6f}\n" for i, v in enumerate(values))
+
+
+def settings(*names: str, **parts: Any) -> Settings:
+    """Assets by name, each from the CSV file of its name."""
+    document = tomllib.loads(sample.settings_text())
+    document["assets"] = {name: {"asset_class": "large_cap", "reserve": "aave-core"} for name in names}
+    document["feeds"] = [{"kind": "files", "asset": name, "path": f"{name}.csv"} for name in names]
+    document["oracles"] = {}
+    return Settings.model_validate({**document, **parts})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for seed, name in enumerate(("BTC", "ETH")):
+        (tmp_path / f"{name}.csv").write_text(prices(seed=seed))
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def snapshot() -> MarketSnapshot:
+    return build_snapshot(read_settings(sample.settings_text()), root=Path())
+
+
+def bad(snapshot: MarketSnapshot) -> set[tuple[str, str]]:
+    return {(row["series"], row["check"]) for row in snapshot.quality.rows() if row["verdict"] == "bad"}
+
+
+class TestSample:
+    def test_it_is_complete_and_in_order(self, snapshot: MarketSnapshot) -> None:
+        assert snapshot.as_of == parse_instant("2026-01-01")
+        assert snapshot.assets == sample.assets()
+        assert {one.field for one in snapshot.series} == {"open", "high", "low", "close", "volume"}
+        assert {curve.origin for curve in snapshot.depth.values()} == {Origin.DECLARED}
+        assert len(snapshot.book.accounts) > 250
+        assert set(snapshot.changed_at) == set(snapshot.in_force.values)
+        assert set(snapshot.oracle) == set(snapshot.assets)
+        assert snapshot.bounds["supply_cap"].relative
+        assert not bad(snapshot)
+
+    def test_it_survives_its_files(self, snapshot: MarketSnapshot) -> None:
+        artifact = snapshot.artifact()
+        again = Artifact.from_files(artifact.to_files(), schema=artifact.schema)
+        assert MarketSnapshot.from_artifact(again).artifact().content_hash == artifact.content_hash
+
+    def test_a_store_changes_nothing(self, snapshot: MarketSnapshot, tmp_path: Path) -> None:
+        chosen = read_settings(sample.settings_text())
+        for _ in range(2):
+            kept = build_snapshot(chosen, root=Path(), store=tmp_path / "store")
+            assert kept.artifact().content_hash == snapshot.artifact().content_hash
+
+    def test_an_earlier_date_sees_the_same_past_and_nothing_later(self, snapshot: MarketSnapshot) -> None:
+        at = parse_instant("2024-06-01")
+        earlier = build_snapshot(read_settings(sample.settings_text()), root=Path(), as_of=at)
+        assert earlier.as_of == at
+        for mine, whole in zip(earlier.series, snapshot.series, strict=True):
+            assert mine.known_at[-1] == at
+            assert mine.value.tolist() == whole.as_of(at).value.tolist()
+        assert earlier.changed_at == {}
+        assert "parameters" in set(earlier.quality["series"].tolist()), "what was in force then is not known"
+        assert earlier.book.accounts == snapshot.book.accounts
+
+    def test_removing_an_asset_leaves_the_others_as_they_are(self, snapshot: MarketSnapshot) -> None:
+        document = tomllib.loads(sample.settings_text())
+        for part in ("assets", "oracles"):
+            del document[part]["CRV"]
+        fewer = build_snapshot(Settings.model_validate(document), root=Path())
+        assert fewer.assets == tuple(name for name in snapshot.assets if name != "CRV")
+        for one in fewer.series:
+            assert one.value.tolist() == snapshot.field_of(one.base, one.field).value.tolist()
+        assert "CRV/USD" not in fewer.depth
+        assert set(fewer.book.accounts) < set(snapshot.book.accounts)
+
+
+class TestAsOf:
+    def test_it_defaults_to_the_last_known_datum_of_all_series(self, folder: Path) -> None:
+        (folder / "ETH.csv").write_text(prices(seed=1, n=30))
+        assert build_snapshot(settings("BTC", "ETH"), root=folder).as_of == parse_instant("2024-02-10")
+
+    def test_the_settings_may_name_it_and_the_caller_overrides(self, folder: Path) -> None:
+        chosen = settings("BTC", "ETH", as_of="2024-01-15")
+        assert build_snapshot(chosen, root=folder).as_of == parse_instant("2024-01-15")
+        assert build_snapshot(chosen, root=folder, as_of=AT).as_of == AT
+
+    def test_a_bar_is_known_at_its_end(self, folder: Path) -> None:
+        last = [
+            build_snapshot(settings("BTC"), root=folder, as_of=AT + s).close("BTC").observed_at[-1] for s in (-1, 0)
+        ]
+        assert last == [AT - DAY, AT]
+
+    @pytest.mark.parametrize("garbage", ["-1", "text", "", "1e9"])
+    def test_corrupting_every_later_row_changes_nothing(self, folder: Path, garbage: str) -> None:
+        before = build_snapshot(settings("BTC", "ETH"), root=folder, as_of=AT).artifact().content_hash
+        for name in ("BTC", "ETH"):
+            lines = (folder / f"{name}.csv").read_text().splitlines()
+            kept = [
+                line if line < "2024-01-20" or line.startswith("time") else f"{line[:10]},{garbage}" for line in lines
+            ]
+            assert kept != lines
+            (folder / f"{name}.csv").write_text("\n".join(kept) + "\n2024-01-21,5\n2024-01-21,6\n")
+        assert build_snapshot(settings("BTC", "ETH"), root=folder, as_of=AT).artifact().content_hash == before
+
+    def test_an_asset_that_is_not_born_yet_is_left_out_and_counted(self, folder: Path) -> None:
+        (folder / "ETH.csv").write_text(prices(seed=1, first="2024-02-01"))
+        snapshot = build_snapshot(settings("BTC", "ETH"), root=folder, as_of=AT)
+        assert snapshot.assets == ("BTC",)
+        assert bad(snapshot) == {("ETH/USD@files:ETH.csv", "coverage")}
+
+    def test_a_dead_asset_stays_and_is_stale(self, folder: Path) -> None:
+        (folder / "ETH.csv").write_text(prices(seed=1, n=10))
+        snapshot = build_snapshot(settings("BTC", "ETH"), root=folder)
+        assert snapshot.assets == ("BTC", "ETH")
+        verdict, why = snapshot.verdict("ETH")
+        assert verdict == Verdict.BAD
+        assert why == "stale: the last bar ended 2024-01-11"
+        assert snapshot.verdict("BTC") == (Verdict.GOOD, "")
+
+    def test_before_everything_there_is_nothing(self, folder: Path) -> None:
+        with pytest.raises(DataError, match="nothing was known"):
+            build_snapshot(settings("BTC"), root=folder, as_of=parse_instant("2023-01-01"))
+
+    @pytest.mark.parametrize("text", ["yesterday", "2024-02-30", "1706000000000"])
+    def test_a_date_that_is_none_is_refused(self, folder: Path, text: str) -> None:
+        with pytest.raises(UnitError, match="not an instant"):
+            build_snapshot(settings("BTC", as_of=text), root=folder)
+
+
+class TestFiles:
+    def test_what_the_settings_name_is_read(self, folder: Path) -> None:
+        (folder / "p.toml").write_text(PARAMETERS)
+        (folder / "c.csv").write_text("key,changed_at\naave-core/reserve/ETH/liquidation_threshold,2024-01-05\n")
+        (folder / "d.csv").write_text("pair,kind,origin,size_usd,impact\nETH/USD,average,measured,1e6,0.05\n")
+        (folder / "b.csv").write_text("account,asset,collateral,debt\na,ETH,10,0\na,BTC,0,1\nb,DOGE,5,0\n")
+        chosen = settings("BTC", "ETH", parameters="p.toml", changed_at="c.csv", depth="d.csv", positions="b.csv")
+        snapshot = build_snapshot(chosen, root=folder)
+        key = next(iter(snapshot.in_force.values))
+        assert str(snapshot.in_force.values[key]) == "83.00%"
+        assert snapshot.changed_at == {key: parse_instant("2024-01-05")}
+        assert snapshot.depth["ETH/USD"].origin == Origin.MEASURED
+        assert snapshot.book.accounts == ("a",)
+        found = [row for row in snapshot.quality.rows() if row["series"] == "positions"]
+        assert [(row["verdict"], row["count"]) for row in found] == [("suspect", 1)]
+
+    def test_without_them_there_is_no_book_no_depth_and_nothing_in_force(self, folder: Path) -> None:
+        snapshot = build_snapshot(settings("BTC", "ETH"), root=folder)
+        assert (snapshot.book, dict(snapshot.depth), len(snapshot.in_force)) == (None, {}, 0)
+
+    @pytest.mark.parametrize("part", ["parameters", "changed_at", "depth", "positions"])
+    def test_a_file_that_is_not_there_is_named(self, folder: Path, part: str) -> None:
+        with pytest.raises(DataError, match=r"nowhere\.csv: there is no such file"):
+            build_snapshot(settings("BTC", **{part: "nowhere.csv"}), root=folder)
+
+    def test_parameters_that_are_no_toml_are_named(self, folder: Path) -> None:
+        (folder / "p.toml").write_bytes(b"\xff = 1")
+        with pytest.raises(InputError, match=r"p\.toml: not TOML"):
+            build_snapshot(settings("BTC", parameters="p.toml"), root=folder)
+
+    def test_depth_of_an_unknown_asset_is_counted(self, folder: Path) -> None:
+        (folder / "d.csv").write_text("pair,kind,origin,size_usd,impact\nWETH/USD,average,measured,1e6,0.05\n")
+        snapshot = build_snapshot(settings("BTC", depth="d.csv"), root=folder)
+        assert dict(snapshot.depth) == {}
+        assert "WETH/USD" in snapshot.quality.where(series="depth")["detail"][0]
+
+
+class TestSettings:
+    def test_an_asset_without_a_feed(self, folder: Path) -> None:
+        feeds = [{"kind": "files", "asset": "BTC", "path": "BTC.csv"}]
+        with pytest.raises(SettingsError, match=r"assets\.ETH: the asset has no feed"):
+            build_snapshot(settings("BTC", "ETH", feeds=feeds), root=folder)
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [({"asset": "DOGE"}, r"feeds\.0\.asset: no such asset"), ({"quote": "EUR"}, "only prices in USD")],
+    )
+    def test_a_feed_that_fits_nothing(self, folder: Path, change: dict[str, str], said: str) -> None:
+        feeds = [{"kind": "files", "asset": "BTC", "path": "BTC.csv", **change}]
+        with pytest.raises(SettingsError, match=said):
+            build_snapshot(settings("BTC", feeds=feeds), root=folder)
+
+    def test_the_order_of_feeds_does_not_matter(self, folder: Path) -> None:
+        feeds = [{"kind": "files", "asset": name, "path": f"{name}.csv"} for name in ("BTC", "ETH")]
+        hashes = {
+            build_snapshot(settings("BTC", "ETH", feeds=chosen), root=folder).artifact().content_hash
+            for chosen in (feeds, feeds[::-1])
+        }
+        assert len(hashes) == 1
