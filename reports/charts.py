@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,13 +67,17 @@ def _formatted(axis: Any, words: Any) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _dated(axis: Any) -> None:
-    """Ticks of an axis in days since 1970."""
-    from matplotlib import dates
-
-    locator = dates.AutoDateLocator(minticks=3, maxticks=6)  # type: ignore[no-untyped-call]
-    axis.set_major_locator(locator)
-    axis.set_major_formatter(dates.ConciseDateFormatter(locator, show_offset=False))  # type: ignore[no-untyped-call]
+def date_ticks(first: int, last: int, most: int = 5) -> list[tuple[int, str]]:
+    """Unix seconds and labels on an axis from `first` to `last`: years, else months, else the two ends."""
+    begin, end = datetime.fromtimestamp(first, UTC), datetime.fromtimestamp(last, UTC)
+    months = range(begin.year * 12 + begin.month - 1, end.year * 12 + end.month)
+    for step in (1, 3, 6, 12, 24, 60, 120, 600):
+        starts = [datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC) for month in months if month % step == 0]
+        ticks = [start for start in starts if begin <= start <= end]
+        if 2 <= len(ticks) <= most:
+            form = "%Y" if step >= 12 else "%Y-%m"
+            return [(int(tick.timestamp()), tick.strftime(form)) for tick in ticks]
+    return [(first, wording.date(first)), (last, wording.date(last))]
 
 
 def _percent_tick(value: float) -> str:
@@ -218,7 +223,8 @@ def loss_chart(losses: Table, horizon: int | None = None) -> Chart:
 
 def volatility_chart(subject: str, rows: Table) -> Chart:
     """Forecast volatility, and returns below it against the 99 % value at risk, with the exceptions marked."""
-    days = rows["observed_at"] / DAY
+    observed_at = rows["observed_at"]
+    days, ticks = observed_at / DAY, date_ticks(int(observed_at[0]), int(observed_at[-1]))
     returns, limit, exception = rows["value"], rows["value_at_risk"], rows["exception"].astype(bool)
     with svg.canvas(294) as figure:
         wide = svg.WIDTH - _LEFT - _RIGHT
@@ -236,11 +242,11 @@ def volatility_chart(subject: str, rows: Table) -> Chart:
         for ax, text in ((top, "Forecast volatility of one bar"), (low, "Return, −VaR 99 % (line), exceptions (dots)")):
             ax.set_title(text, loc="left", fontsize=10, color=INK, pad=4)
             ax.margins(x=0.01)
-            _dated(ax.xaxis)
+            ax.set_xticks([at / DAY for at, _ in ticks], [label for _, label in ticks])
             ax.locator_params(axis="y", nbins=5)
             _formatted(ax.yaxis, _percent_tick)
         count = int(exception.sum())
-        first, last = (wording.date(int(rows["observed_at"][index])) for index in (0, -1))
+        first, last = (wording.date(int(observed_at[index])) for index in (0, -1))
         description = (
             f"{wording.plural(count, 'exception')} in {len(rows):,} bars from {first} to {last}; "
             f"{len(rows) * 0.01:.1f} expected at 99 %."

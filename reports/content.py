@@ -80,7 +80,8 @@ def build_content(
     by_key = {derivation.key: derivation for derivation in recommendation.derivations}
     return {
         "schema": SCHEMA,
-        "title": _title(rows, recommendation.as_of),
+        "title": f"Risk parameter update for {_markets(rows)}, {wording.date(recommendation.as_of)}",
+        "markets": _markets(rows),
         "as_of": Shown(value=recommendation.as_of, text=wording.instant(recommendation.as_of)),
         "route": settings.policy.route,
         "identity": [{"name": name, "value": str(value)} for name, value in sorted(identity.items())],
@@ -117,10 +118,9 @@ def build_content(
     }
 
 
-def _title(rows: Iterable[SummaryRow], as_of: int) -> str:
+def _markets(rows: Iterable[SummaryRow]) -> str:
     markets = sorted({row.key.market for row in rows}) or ["no market"]
-    listed = " and ".join(filter(None, (", ".join(markets[:-1]), markets[-1])))
-    return f"Risk parameter update for {listed}, {wording.date(as_of)}"
+    return " and ".join(filter(None, (", ".join(markets[:-1]), markets[-1])))
 
 
 def _verdict(judged: Verdict) -> dict[str, Any]:

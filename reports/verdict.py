@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from reports import wording
 from risk.artifact import Table
 from risk.outcome import Measure, StressResult
@@ -106,7 +108,7 @@ def verdict(recommendation: Recommendation, stress: StressResult) -> Verdict:
     if failed_paths:
         text = f"{wording.plural(failed_paths, 'path result')} failed and cannot count as passed"
         facts.append(Fact("Simulation", "fail", text))
-    facts += _stated_facts(sets, stress)
+    facts += [*_uncertain(target), *_stated_facts(sets, stress)]
     rows = summary_table(recommendation)
     counts = {status: sum(row.status == status for row in rows) for status in ("changes", "stays", "refused")}
     refused = f"{wording.plural(counts['refused'], 'number')} refused of {len(rows):,}"
@@ -134,6 +136,15 @@ def _budget_facts(set_id: str, rows: Table) -> list[Fact]:
         status = "fail" if replays["fail"] else "pass"
         facts.append(Fact(f"Replays, {SETS[set_id].lower()}", status, text, set_id))
     return facts
+
+
+def _uncertain(target: Table) -> list[Fact]:
+    """Says how many tests of the target the simulation's own error could turn."""
+    near = np.abs(target["value"] - target["budget"]) < 2.0 * target["standard_error"]
+    if not near.any():
+        return []
+    text = f"{int(near.sum())} of {len(target)} tests of the target lie within two standard errors of their budget"
+    return [Fact("Close calls", "note", text, None)]
 
 
 def _stated_facts(sets: list[str], stress: StressResult) -> list[Fact]:

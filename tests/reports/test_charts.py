@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
 
-from reports.charts import build_charts, fitted_survival, loss_chart, survival, tail_chart, volatility_chart
+from reports.charts import build_charts, date_ticks, fitted_survival, loss_chart, survival, tail_chart, volatility_chart
 from reports.svg import INK, LIGHT, Chart
 from risk.artifact import Table
 from risk.tails.shocks import shock_probabilities
@@ -108,3 +109,20 @@ def test_a_short_history_is_drawn() -> None:
     model = make_calibration().assets["ETH"]
     empty = replace(model, observed_at=np.empty(0), returns=np.empty(0), variances=np.empty(0), residuals=np.empty(0))
     assert tail_chart("ETH", empty).description.startswith("0 residuals")
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "labels"),
+    [
+        ("2020-05-01", "2024-06-01", ["2021", "2022", "2023", "2024"]),
+        ("2020-01-15", "2020-12-20", ["2020-04", "2020-07", "2020-10"]),
+        ("2021-03-10", "2021-03-20", ["2021-03-10", "2021-03-20"]),
+        ("1990-01-01", "2026-01-01", ["1990", "2000", "2010", "2020"]),
+        ("2021-03-10", "2021-03-10", ["2021-03-10", "2021-03-10"]),
+    ],
+)
+def test_date_ticks_are_few_and_round(first: str, last: str, labels: list[str]) -> None:
+    ends = [int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()) for day in (first, last)]
+    ticks = date_ticks(*ends)
+    assert [label for _, label in ticks] == labels
+    assert all(ends[0] <= at <= ends[1] for at, _ in ticks)

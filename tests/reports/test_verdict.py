@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from reports.verdict import summary_table, verdict
-from risk.outcome import StressResult
+from risk.artifact import Table
+from risk.outcome import STRESS_SCHEMA, StressResult
 from risk.parameters import SPECS, Key
 from tests.factories import make_parameters
 from tests.reports.artifacts import make_recommendation, make_stress
@@ -15,9 +17,6 @@ from tests.reports.artifacts import make_recommendation, make_stress
 
 def _without(stress: StressResult, **equal: object) -> StressResult:
     """The result without the rows that have these values."""
-    from risk.artifact import Table
-    from risk.outcome import STRESS_SCHEMA
-
     rows = [row for row in stress.rows.rows() if any(row[name] != value for name, value in equal.items())]
     return replace(stress, rows=Table.from_rows(STRESS_SCHEMA, (tuple(row.values()) for row in rows)))
 
@@ -49,6 +48,19 @@ def test_a_broken_budget_a_failed_path_or_missing_evidence_fails(stress: StressR
     judged = verdict(make_recommendation(), stress)
     assert not judged.passed
     assert word in judged.sentence
+
+
+def test_close_calls_chances_and_what_binds_are_said() -> None:
+    facts = {fact.name: fact.text for fact in verdict(make_recommendation(), make_stress()).facts}
+    assert "Close calls" not in facts
+    chance = facts["Chance that any position falls short within the parameter life"]
+    assert chance == "12.00 % in force, 10.00 % at the next step, 3.10 % at the target"
+    assert facts["Budget that binds"].startswith("expected bad debt a year in force (36 % of its budget used)")
+    stress = make_stress()
+    error = np.where(stress.rows["measure"] == "breach_probability", 0.01, stress.rows["standard_error"])
+    unsure = replace(stress, rows=Table({**stress.rows.columns, "standard_error": error}))
+    facts = {fact.name: fact.text for fact in verdict(make_recommendation(), unsure).facts}
+    assert facts["Close calls"] == "1 of 5 tests of the target lie within two standard errors of their budget"
 
 
 def test_a_row_a_number_in_the_order_of_the_registry() -> None:
