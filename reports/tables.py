@@ -139,7 +139,7 @@ def quoted_figures(calibration: Calibration) -> dict[str, Any]:
                 row["method"],
                 cell(row["window"], "window"),
                 Shown(value=row["value"], text=wording.percent(row["value"])),
-                interval,
+                Shown(value=f"{row['lower']} {row['upper']}", text=interval),
                 cell(row["n_observations"]),
                 row["status"],
             ]
