@@ -338,26 +338,26 @@ def _executor(workers: int) -> Iterator[Executor | None]:
         yield None
         return
     import multiprocessing
+    import signal
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
-    executor = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_ignore_interrupt)
+    executor = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
     try:
+        # Workers are born with interrupts blocked, which they inherit: an interrupt is this process's to handle.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        for _ in range(workers):
+            executor.submit(_begin)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         yield executor
-    except BaseException as error:
-        executor.shutdown(wait=False, cancel_futures=True)
-        for child in multiprocessing.active_children():
-            child.terminate()
-        if isinstance(error, BrokenProcessPool):
-            raise DefectError(
-                "a worker process ended abruptly", remedy="It may have run out of memory: try --workers 1"
-            ) from error
-        raise
-    executor.shutdown()
+    except BrokenProcessPool as error:
+        raise DefectError(
+            "a worker process ended abruptly", remedy="It may have run out of memory: try --workers 1"
+        ) from error
+    finally:
+        # Tasks that run are waited for: ending a worker while its queue is being filled can block for ever.
+        executor.shutdown(cancel_futures=True)
 
 
-def _ignore_interrupt() -> None:
-    """Leave an interrupt to the process that started the workers."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _begin() -> None:
+    """Make a worker start."""

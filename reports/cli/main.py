@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -64,9 +65,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Verbs return 0 or 1; errors of the tree in `risk.errors` carry theirs. The message goes to standard error, and
     a traceback is shown only for a defect and only with ``--debug``.
+
+    Parameters
+    ----------
+    arguments
+        By default those of the process, whose threads and signals are then set up, too.
     """
-    _use_one_thread()
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        _use_one_thread()
+        _heed_interrupts()
+        arguments = sys.argv[1:]
     try:
         code = _run(arguments)
         sys.stdout.flush()
@@ -86,6 +94,24 @@ def _use_one_thread() -> None:
         os.environ[f"{name}_NUM_THREADS"] = "1"
 
 
+def _heed_interrupts() -> None:
+    """End in the same tidy way when terminated, and let no interrupt be lost.
+
+    An interrupt that arrives while the interpreter calls back into Python (during an import, say) cannot be raised
+    there and is only reported: it is then raised again a moment later.
+    """
+
+    def once_more(lost: sys.UnraisableHookArgs) -> None:
+        if lost.exc_type is KeyboardInterrupt:
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+        else:
+            sys.__unraisablehook__(lost)
+
+    for number in (signal.SIGTERM, signal.SIGALRM):
+        signal.signal(number, signal.default_int_handler)
+    sys.unraisablehook = once_more
+
+
 def _report(error: BaseException, *, debug: bool) -> int:
     """Say what happened, and return the exit code."""
     if isinstance(error, click.exceptions.Exit):
@@ -93,7 +119,7 @@ def _report(error: BaseException, *, debug: bool) -> int:
     if isinstance(error, click.ClickException):
         error.show()
         return error.exit_code
-    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+    if isinstance(error, click.Abort) or _was_interrupted(error):
         _say("interrupted; nothing half-written is left")
         return INTERRUPTED
     if isinstance(error, RiskcalError) and error.exit_code != DEFECT:
@@ -107,6 +133,13 @@ def _report(error: BaseException, *, debug: bool) -> int:
     else:
         _say("run `riskcal --debug VERB ...` for the traceback, and please report it")
     return DEFECT
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether an interrupt is behind an error: compiled code reports one as an error of its own."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _system_error(error: OSError) -> int | None:

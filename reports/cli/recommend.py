@@ -33,7 +33,8 @@ def recommend(
         options.print_json({**options.identity_document(chain, folder), "parameters": listed})
     else:
         page = options.console()
-        page.print(screen.parameters_in_full(rows))
+        for table in screen.parameters_in_full(rows, width=page.width):
+            page.print(table)
         refused = sum(row.status == "refused" for row in rows)
         page.print(
             f"{refused} of {len(rows)} refused. Target and next step: {folder / 'recommendation'}", soft_wrap=True

@@ -12,7 +12,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from reports import wording
-from reports.verdict import SETS, SummaryRow, measure_name, stress_amount, stress_value
+from reports.verdict import MEASURES, SETS, SummaryRow, measure_name, stress_amount, stress_value
 from risk.artifact import Table
 from risk.outcome import Measure, StressResult
 from risk.parameters import SPECS
@@ -117,40 +117,32 @@ def _bare(text: str) -> str:
     return number if unit else text
 
 
-def parameters_in_full(rows: Iterable[SummaryRow]) -> Grid:
-    """One line a number, with everything."""
-    columns = ("Parameter", "In force", "Next step", "Target", "90 % interval", "Binds")
-    return grid(
-        "Parameters",
-        columns,
-        [
-            (
-                str(row.key),
-                row.in_force,
-                row.next_step,
-                Text(row.target, _STYLES[row.status]),
-                row.interval,
-                row.binding,
-            )
-            for row in rows
-        ],
-    )
+def parameters_in_full(rows: Iterable[SummaryRow], *, width: int) -> list[Grid]:
+    """A table a market, a line a number."""
+    markets: dict[str, list[SummaryRow]] = {}
+    for row in rows:
+        markets.setdefault(row.key.market, []).append(row)
+    columns = ("Subject", "Parameter", "In force", "Next step", "Target", "90 % interval", "Binds")
+    return [lines(market, columns, [_number_line(row) for row in own], width=width) for market, own in markets.items()]
+
+
+def _number_line(row: SummaryRow) -> list[str | Text]:
+    target = Text(row.target, style=_STYLES[row.status])
+    return [row.subject, row.parameter, row.in_force, row.next_step, target, row.interval, row.binding]
 
 
 def budgets(stress: StressResult) -> Grid:
-    """A line a budget, with the value at each parameter set; of several scenarios the worst one stands."""
-    rows: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    """A line a budget, with the value at each parameter set; of several replays the worst one stands."""
+    budgeted: dict[str, dict[str, dict[str, dict[str, Any]]]] = {}
     for row in stress.rows.where(has_budget=True).rows():
-        rows.setdefault((measure_name(row), row["scenario"]), {})[row["set_id"]] = row
-    grouped: dict[str, list[dict[str, dict[str, Any]]]] = {}
-    for (name, _), cells in rows.items():
-        grouped.setdefault(name, []).append(cells)
-    sets = [name for name in SETS if any(name in cells for cells in rows.values())]
+        budgeted.setdefault(row["measure"], {}).setdefault(row["scenario"], {})[row["set_id"]] = row
+    present = {set_id for scenarios in budgeted.values() for cells in scenarios.values() for set_id in cells}
+    sets = [name for name in SETS if name in present]
     shown: list[list[str | Text]] = []
-    for name, several in grouped.items():
-        cells = max(several, key=lambda cells: _severity(cells.get("target")))
-        scenario = next(iter(cells.values()))["scenario"]
-        label = name if len(several) == 1 else f"{name}, worst of {len(several)}: {scenario}"
+    for measure, scenarios in budgeted.items():
+        scenario, cells = max(scenarios.items(), key=lambda item: _severity(item[1].get("target")))
+        several = f"{MEASURES[Measure(measure)]}, worst of {len(scenarios)}: {scenario}"
+        label = several if len(scenarios) > 1 else measure_name(next(iter(cells.values())))
         shown.append([label, *(_tested(cells.get(set_id)) for set_id in sets), _budget(cells)])
     columns = ("", *(SETS[name] for name in sets), "Budget")
     return grid("Bad debt against the budgets", columns, shown, numbers=len(sets) + 1)

@@ -45,7 +45,7 @@ def test_a_wide_terminal_shows_the_other_parameters_and_what_binds() -> None:
 
 def test_texts_are_not_markup() -> None:
     row = replace(ROWS[0], binding="[bold red]x[/] [link=file]", status="changes")
-    text = "\n".join(shown(screen.parameters_in_full([row]), 200))
+    text = "\n".join(shown(screen.parameters_in_full([row], width=200)[0], 200))
     assert "[bold red]x[/] [link=file]" in text
 
 
