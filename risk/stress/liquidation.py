@@ -8,9 +8,10 @@ that is left for slippage; what was used comes back with a half-life and is shar
 not move the path itself: feedback on prices is not modelled.
 
 Bad debt is *realised* where all collateral was seized and debt is left, *latent* where an open account owes more
-than it has. More liquidation is not always less bad debt: in an account that already cannot be saved, each repaid
-dollar costs the pool the bonus. What cannot grow, while prices only fall, is the shortfall at liquidation value,
-debt less collateral / (1 + bonus).
+than it has. It is not monotone in depth or in the keepers' speed: an account that cannot be saved costs the pool the
+bonus as well, and half a debt repaid early can leave open what a later, full liquidation would have closed. What does
+hold, for one collateral and one debt while the price falls: a dollar repaid at p lowers the final shortfall at
+liquidation value, debt less collateral / (1 + bonus), by 1 - p_end / p; so keepers are never worse than none.
 """
 
 from __future__ import annotations

@@ -170,29 +170,47 @@ def test_permuting_accounts_and_assets_changes_rounding_only(seed: int) -> None:
     assert second == pytest.approx(first, rel=1e-9, abs=1e-3)
 
 
-@given(SEEDS, st.floats(1.0, 20.0), st.integers(0, 4))
+@given(SEEDS)
 @settings(deadline=None, max_examples=100)
-def test_more_depth_and_faster_keepers_never_raise_the_shortfall_at_liquidation_value(
-    seed: int, factor: float, faster: int
-) -> None:
-    """What truly holds: one collateral, one debt, prices that only fall, an oracle that is never late.
-
-    Bad debt itself can grow with more liquidation: an account that cannot be saved pays the bonus as well.
-    """
+def test_each_dollar_repaid_while_prices_fall_lowers_the_shortfall_by_the_fall_that_follows(seed: int) -> None:
+    """One collateral, one debt, an oracle that is never late; the shortfall is debt - collateral / (1 + bonus)."""
     rng = np.random.default_rng(seed)
-    of = book([[100.0, 0.0]], [[0.0, rng.uniform(60, 83)]])
+    owed = float(rng.uniform(60, 83))
+    of = book([[100.0, 0.0]], [[0.0, owed]])
     levels = np.exp(np.concatenate(([0.0], np.cumsum(-np.abs(rng.normal(0, 0.06, 10))))))
-    slow = terms(of, depth=float(rng.uniform(0, 60)), recovery=float(rng.uniform(0.5, 1)), keeper_wait=4)
+    of_terms = terms(of, depth=rng.uniform(0, 60), recovery=rng.uniform(0.5, 1), keeper_wait=int(rng.integers(0, 4)))
+    accounts = accounts_of(of)
+    ledger, last = play(accounts, fall(*levels)[0], of_terms)
+    left = ledger.realised + accounts[0].owed(last) - accounts[0].held(last) / 1.05
+    by_step = np.diff(liquidate(of, fall(*levels), of_terms, tuple(range(11)))[0, :, LIQUIDATED], prepend=0.0)
+    never = owed - 100 * levels[-1] / 1.05
+    assert left == pytest.approx(never - (by_step * (1 - levels[-1] / levels)).sum(), abs=1e-9)
+    assert left <= never + 1e-9
 
-    def shortfall(of_terms: object) -> float:
-        accounts = accounts_of(of)
-        ledger, last = play(accounts, fall(*levels)[0], of_terms)  # type: ignore[arg-type]
-        left = accounts[0].owed(last) - accounts[0].held(last) / 1.05
-        return ledger.realised + max(0.0, left)
 
-    deep = slow._replace(depth=frozen(slow.depth * factor))
-    assert shortfall(deep) <= shortfall(slow) + 1e-9
-    assert shortfall(slow._replace(keeper_wait=4 - faster)) <= shortfall(slow) + 1e-9
+@pytest.mark.parametrize(
+    ("owed", "levels", "worse", "better", "losses"),
+    [
+        # The fast keeper repays half at .85 and leaves the rest open for the fall to .59; the slow one finds a health
+        # factor below .95 and closes all.
+        (73.0, (1.0, 0.85, 0.82, 0.59, 0.55), {"keeper_wait": 0}, {"keeper_wait": 1}, (5.645, 0.0)),
+        # Deep: half at .93, then healthy until .64. Shallow: a little at every step, more in all.
+        (78.0, (1.0, 0.93, 0.87, 0.84, 0.64), {"depth": 1e6}, {"depth": 38.0}, (4.886, 1.049)),
+    ],
+)
+def test_the_close_factor_can_make_faster_keepers_and_more_depth_worse(
+    owed: float,
+    levels: tuple[float, ...],
+    worse: dict[str, float],
+    better: dict[str, float],
+    losses: tuple[float, float],
+) -> None:
+    of = book([[100.0, 0.0]], [[0.0, owed]])
+    bad = [
+        float(liquidate(of, fall(*levels), terms(of, **change), (4,))[0, 0, : REALISED + 1].sum())
+        for change in (worse, better)
+    ]
+    assert bad == pytest.approx(losses, abs=5e-4)
 
 
 def test_more_liquidation_can_cost_the_pool_its_bonus() -> None:
