@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: Sequence[str]) -> int:
     with cli.make_context("riskcal", list(arguments)) as context:  # click empties its list
         return int(cli.invoke(context) or 0)
 
