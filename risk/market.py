@@ -7,7 +7,7 @@ know it; a bar is known at its end. When we fetched it is outside every artifact
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -305,10 +305,8 @@ class MarketSnapshot:
         """The worst verdict on an asset's closes, and the checks that say so ("" when all are good)."""
         rows = self.quality.where(series=self.close(asset).id)
         for verdict in (Verdict.BAD, Verdict.SUSPECT):
-            found = rows.where(verdict=verdict.value)
-            if len(found):
-                said = zip(found["check"].tolist(), found["detail"].tolist(), strict=True)
-                return verdict, "; ".join(f"{check}: {detail}" for check, detail in said)
+            if said := [f"{row['check']}: {row['detail']}" for row in rows.where(verdict=verdict.value).rows()]:
+                return verdict, "; ".join(said)
         return Verdict.GOOD, ""
 
     def close(self, asset: str) -> PriceSeries:
@@ -345,10 +343,8 @@ class MarketSnapshot:
         if first.interval != second.interval:
             raise DataError("the pair's bars differ in length", field=name, remedy="Compare assets on the same bar")
         common, left, right = np.intersect1d(first.observed_at, second.observed_at, return_indices=True)
-        start, stop = (
-            max(first.observed_at[0], second.observed_at[0]),
-            min(first.observed_at[-1], second.observed_at[-1]),
-        )
+        start = max(first.observed_at[0], second.observed_at[0])
+        stop = min(first.observed_at[-1], second.observed_at[-1])
         within = min(int(((s.observed_at >= start) & (s.observed_at <= stop)).sum()) for s in (first, second))
         if len(common) < 0.9 * max(within, 1):
             raise DataError(
@@ -403,14 +399,8 @@ class MarketSnapshot:
             else {"origin": self.book.origin, "accounts": self.book.accounts, "assets": self.book.assets},
             "in_force": {str(key): str(value) for key, value in self.in_force.values.items()},
             "changed_at": {str(key): at for key, at in sorted(self.changed_at.items())},
-            "bounds": {
-                name: {"step": b.step, "relative": b.relative, "minimum_delay": b.minimum_delay}
-                for name, b in self.bounds.items()
-            },
-            "oracle": {
-                name: {"deviation": o.deviation, "heartbeat": o.heartbeat, "latency": o.latency}
-                for name, o in self.oracle.items()
-            },
+            "bounds": {name: asdict(bound) for name, bound in self.bounds.items()},
+            "oracle": {name: asdict(facts) for name, facts in self.oracle.items()},
         }
         return Artifact(self.SCHEMA, document, tables, self.inputs, self.settings_hash)
 
@@ -422,18 +412,14 @@ class MarketSnapshot:
         series = []
         for index, row in enumerate(tables["series"].rows()):
             mask = prices["series"] == index
-            series.append(
-                PriceSeries(
-                    **row, observed_at=prices["observed_at"][mask], known_at=prices["known_at"][mask],
-                    value=prices["value"][mask],
-                )
-            )  # fmt: skip
+            part = {name: prices[name][mask] for name in ("observed_at", "known_at", "value")}
+            series.append(PriceSeries(**row, **part))
         depth = {}
         for pair in dict.fromkeys(tables["depth"]["pair"].tolist()):
-            part = tables["depth"].where(pair=pair)
+            points = tables["depth"].where(pair=pair)
             base, _, quote = pair.partition("/")
-            kind, origin = Impact(str(part["kind"][0])), Origin(str(part["origin"][0]))
-            depth[pair] = LiquidityCurve(base, quote, part["size_usd"], part["impact"], kind, origin)
+            kind, origin = Impact(str(points["kind"][0])), Origin(str(points["origin"][0]))
+            depth[pair] = LiquidityCurve(base, quote, points["size_usd"], points["impact"], kind, origin)
         book = None
         if (head := document["book"]) is not None:
             accounts, assets = tuple(head["accounts"]), tuple(head["assets"])
@@ -443,14 +429,13 @@ class MarketSnapshot:
                 i, j = row_of[row["account"]], column_of[row["asset"]]
                 collateral[i, j], debt[i, j] = row["collateral"], row["debt"]
             book = Book(accounts, assets, collateral, debt, Origin(head["origin"]))
-        in_force = ParameterSet.from_texts(document["in_force"])
         return cls(
             as_of=int(document["as_of"]),
             assets=tuple(document["assets"]),
             series=tuple(series),
             depth=MappingProxyType(depth),
             book=book,
-            in_force=in_force,
+            in_force=ParameterSet.from_texts(document["in_force"]),
             changed_at={Key.parse(key): int(at) for key, at in document["changed_at"].items()},
             bounds={name: StepBound(**bound) for name, bound in document["bounds"].items()},
             oracle={name: OracleFacts(**facts) for name, facts in document["oracle"].items()},
