@@ -213,10 +213,12 @@ def test_parametric_figures_against_quadrature() -> None:
 
 def test_the_cap_is_what_bounds_the_short_side() -> None:
     """Under nu = 2.5 and a volatility of 40 % the cap is reached: the figure is finite and says why."""
-    rows = np.tile([0, 0, 0, 0, 0, 2.5, 0.4**2], (20, 1)).astype(float)
+    rows = np.tile([0.0, 0.0, 0.0, 0.0, 0.0, 2.5, 0.4**2], (20, 1))
     found = by_key(parametric_figures(known_model(), rows, method="garch_t", confidences=(0.99,)))
     figure = found["expected_shortfall", 0.99, 1, "up"]
-    assert found["value_at_risk", 0.99, 1, "up"].value < figure.value < math.expm1(LOG_MOVE_CAP)
+    up, scale = found["value_at_risk", 0.99, 1, "up"].value, 0.4 * math.sqrt(0.5 / 2.5)
+    tail, _ = quad(lambda loss: stdtr(2.5, -math.log1p(loss) / scale), up, 9.0, epsabs=1e-12, limit=200)
+    assert figure.value == pytest.approx(up + tail / 0.01, rel=1e-5)
     assert CAPPED in figure.status
 
 

@@ -57,6 +57,7 @@ def test_tail_is_that_of_the_fit_and_keeps_its_shortfall() -> None:
     quantiles = found.quantiles()
     index = 9  # probability .0019
     assert -quantiles[index] == pytest.approx(tail_quantile(tail, 1 - (index + 0.5) / SHOCK_COUNT), rel=1e-9)
+    assert -quantiles[0] == pytest.approx(tail_expected_shortfall(tail, 1 - 1 / SHOCK_COUNT), rel=1e-9)
     # Mean of the 1 % lowest cells against the formula; midpoints of 50 cells miss a little of the curvature.
     assert -quantiles[:50].mean() == pytest.approx(tail_expected_shortfall(tail, 0.99), rel=0.005)
 

@@ -1,0 +1,43 @@
+"""The race behind a model: no look-ahead, and a default where there is nothing to race on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from risk.tails.evidence import MINIMUM_RACE, run_race
+from risk.volatility.models import VolatilityModel
+from tests.factories import DAY, make_settings
+
+KINDS = (VolatilityModel.EWMA_T, VolatilityModel.GARCH_T)
+FEBRUARY_2025 = 1_738_368_000
+
+
+def test_a_refit_uses_the_vintage_of_its_own_date() -> None:
+    """Bars and vintages of 2025 leave every forecast of 2024 as it was."""
+    settings = make_settings(models={"walk_forward_window": 250})
+    returns = 0.03 * np.random.default_rng(1).standard_t(5, 600)
+    times = FEBRUARY_2025 - DAY * np.arange(599, -1, -1)
+    whole = run_race(times, returns, KINDS, DAY, settings).walk
+    until_december = run_race(times[:-60], returns[:-60], KINDS, DAY, settings).walk
+    assert whole is not None
+    assert until_december is not None
+    for kind in KINDS:
+        known = until_december.tracks[kind].variances
+        np.testing.assert_array_equal(whole.tracks[kind].variances[: len(known)], known)
+
+
+def test_too_little_to_race_on() -> None:
+    settings = make_settings(models={"walk_forward_window": 250})
+    returns = 0.03 * np.random.default_rng(1).standard_t(5, 250 + MINIMUM_RACE - 1)
+    times = FEBRUARY_2025 - DAY * np.arange(len(returns) - 1, -1, -1)
+    result = run_race(times, returns, KINDS, DAY, settings)
+    assert result.walk is None
+    assert result.winner is VolatilityModel.GARCH_T
+    assert run_race(times, returns, KINDS[:1], DAY, settings).winner is VolatilityModel.EWMA_T
+
+
+def test_a_first_window_that_does_not_move_is_no_race() -> None:
+    settings = make_settings(models={"walk_forward_window": 250})
+    returns = np.concatenate([np.zeros(250), 0.03 * np.random.default_rng(1).standard_t(5, 400)])
+    times = FEBRUARY_2025 - DAY * np.arange(len(returns) - 1, -1, -1)
+    assert run_race(times, returns, KINDS, DAY, settings).walk is None
