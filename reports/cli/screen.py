@@ -34,7 +34,7 @@ def grid(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text]
     """A table without frame; the last `numbers` columns are set to the right. Texts are not markup."""
     table = _empty(title)
     for index, name in enumerate(columns):
-        table.add_column(escape(name), justify="right" if index >= len(columns) - numbers else "left")
+        table.add_column(escape(name), justify="right" if index >= len(columns) - numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*_cells(row))
     return table
