@@ -123,7 +123,7 @@ def _mapped(title: str, before: Mapping[Hashable, str], after: Mapping[Hashable,
 
 def _data(before: MarketSnapshot, after: MarketSnapshot) -> Section:
     """Series that came, went, grew or were revised."""
-    old, new = ({series.id: series for series in snapshot.series} for snapshot in (before, after))
+    old, new = ({f"{one.id} {one.field}": one for one in snapshot.series} for snapshot in (before, after))
     rows = []
     for name in sorted({*old, *new}):
         a, b = old.get(name), new.get(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from reports import difference, run_folder
 from reports.manifest import SCHEMA, Manifest, StageIdentity, environment, program
+from risk.artifact import Table
 from risk.calibration import Calibration
 from risk.market import MarketSnapshot, PriceSeries
 from tests.factories import DAY, make_calibration, make_parameters, make_settings, make_snapshot
@@ -52,7 +54,10 @@ def test_parameter_sets_differ_by_key_with_absent_sides() -> None:
 
 def test_runs_say_what_changed_in_settings_data_and_figures(tmp_path: Path) -> None:
     old = make_snapshot(n_bars=120, depth=False)
-    series = {s.id: s for s in old.series}
+    # One feed gives several series, which share its name.
+    named = tuple(replace(s, id=s.base) for s in old.series)
+    old = replace(old, series=named)
+    series = {f"{s.base}/{s.field}": s for s in named}
     eth, link = series["ETH/close"], series["LINK/close"]
     longer = PriceSeries(
         eth.id, eth.base, eth.quote, eth.source, eth.field, eth.interval,
@@ -63,19 +68,13 @@ def test_runs_say_what_changed_in_settings_data_and_figures(tmp_path: Path) -> N
         link.id, link.base, link.quote, link.source, link.field, link.interval, link.observed_at, link.known_at,
         np.where(np.arange(len(link)) == 5, 20.0, link.value),
     )  # fmt: skip
-    changed = {**series, eth.id: longer, link.id: revised}
+    changed = {**series, "ETH/close": longer, "LINK/close": revised}
     del changed["USDC/volume"]
-    new = MarketSnapshot(
-        **{name: getattr(old, name) for name in MarketSnapshot.__slots__ if name != "series"},
-        series=tuple(changed.values()),
-    )
+    new = replace(old, series=tuple(changed.values()))
     before, after = make_calibration(old), make_calibration(old)
     figures = dict(after.figures.columns)
     figures["value"] = np.where(np.arange(len(after.figures)) == 3, 2.0, 1.0) * figures["value"]
-    after = Calibration(
-        **{name: getattr(after, name) for name in Calibration.__slots__ if name != "figures"},
-        figures=type(after.figures)(figures),
-    )
+    after = replace(after, figures=Table(figures))
     a = write_run(tmp_path / "a", old, before, b'seed = 7\n[models]\nwindow = 500\n[[feeds]]\nkind = "x"\n', 7)
     b = write_run(tmp_path / "b", new, after, b'seed = 8\n[models]\nwindow = 500\n[[feeds]]\nkind = "y"\n', 8)
     found = {section.title: section for section in difference.run_difference(a, b)}
@@ -83,7 +82,7 @@ def test_runs_say_what_changed_in_settings_data_and_figures(tmp_path: Path) -> N
     assert settings == {"seed": ("7", "8"), "feeds[0].kind": ("x", "y")}
     assert {row["name"] for row in found["Identity"].rows} == {"seed", "snapshot", "calibration"}
     data = {row["series"]: row["change"] for row in found["Data"].rows}
-    assert data == {"ETH/close": "1 rows added", "LINK/close": "1 rows revised", "USDC/volume": "removed"}
+    assert data == {"ETH close": "1 rows added", "LINK close": "1 rows revised", "USDC volume": "removed"}
     assert found["Models"].rows == ()
     assert [row["relative"] for row in found["Figures"].rows] == [pytest.approx(1.0)]
     assert found["Figures"].compared == len(before.figures)
