@@ -8,6 +8,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 
 import click
@@ -71,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments
         By default those of the process, whose threads and signals are then set up, too.
     """
+    own_process = arguments is None
     if arguments is None:
         _use_one_thread()
         _heed_interrupts()
@@ -80,6 +82,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last line: whatever else comes is ours to mend
         code = _report(error, debug="--debug" in arguments)
+    if own_process and code == INTERRUPTED:
+        # CPython would now and then end by the signal instead: it remembers an interrupt inside exec() for ever.
+        with suppress(OSError):
+            sys.stdout.flush()
+        os._exit(code)
     return code
 
 
