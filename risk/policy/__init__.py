@@ -1,0 +1,1 @@
+"""Policy: what the models say, turned into parameters under a declared appetite."""

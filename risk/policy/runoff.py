@@ -1,0 +1,159 @@
+"""Loss under run-off: what an account loses between crossing its threshold and the last slice sold.
+
+At the crossing level the debt is D and the collateral D / LT: the start is the threshold level, not the
+first price beyond it, so overshoot is a loss. A slice sold with the pair down by v from that level loses
+
+    max(0, 1 - (1 - v) / (LT * (1 + LB)))
+
+of its debt; the loss of an account is the mean over its slices. Since v does not depend on the threshold,
+the slices of a set of paths are found once and priced for every candidate.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from risk.errors import DataError
+from risk.market import FloatArray, IntArray, frozen
+
+
+def slice_loss(move: npt.ArrayLike, threshold: float, bonus: float) -> FloatArray:
+    """Loss of a slice per unit of its debt.
+
+    Parameters
+    ----------
+    move
+        Fall v of the pair from the threshold level, as a fraction; negative where it has risen.
+    threshold, bonus
+        Fractions; the product ``threshold * (1 + bonus)`` must be positive.
+
+    Returns
+    -------
+    Array of the shape of `move`, in [0, 1]; NaN where `move` is NaN.
+    """
+    return np.maximum(0.0, 1.0 - (1.0 - np.asarray(move, dtype=np.float64)) / (threshold * (1.0 + bonus)))
+
+
+def slice_weights(delay: int, runoff: float, interval: int) -> FloatArray:
+    """Share of the debt that is sold at each bar's close, the first being the bar of the crossing.
+
+    Slices are sold evenly from `delay` to ``delay + runoff`` seconds after the crossing. One sold in
+    (k, k + 1] bars is priced at the close of the k-th bar: its price is not seen before.
+    """
+    if delay < 0 or runoff < 0 or interval <= 0:
+        raise DataError("delay and run-off must not be negative", field="run-off", value=(delay, runoff))
+    start, stop = delay / interval, (delay + runoff) / interval
+    last = max(math.ceil(stop - 1e-12) - 1, 0)
+    if stop - start < 1e-9:  # sold at one instant, to rounding of the bar
+        return frozen([0.0] * last + [1.0])
+    edges = np.clip(np.arange(last + 2, dtype=np.float64), start, stop)
+    return frozen(np.diff(edges) / (stop - start))
+
+
+@dataclass(frozen=True, slots=True)
+class Crossings:
+    """Every account that crossed its threshold on a set of paths.
+
+    Attributes
+    ----------
+    path, account, bar
+        (n,) path, account (index of its distance) and bar (first is 1) of each crossing.
+    move
+        (n, n_slices) fall of the pair from the threshold level at the close of each slice's bar.
+    weights
+        (n_slices,) share of the debt sold in each.
+    distance
+        (n_accounts,) distance of each account.
+    n_paths
+        Paths simulated, with or without a crossing.
+    basis
+        What prices the slices: ``closes``, or ``closes + discrete minimum`` below a bar.
+    """
+
+    path: IntArray
+    account: IntArray
+    bar: IntArray
+    move: FloatArray
+    weights: FloatArray
+    distance: FloatArray
+    n_paths: int
+    basis: str
+
+    def __len__(self) -> int:
+        return len(self.path)
+
+    def loss(self, threshold: float, bonus: float) -> FloatArray:
+        """Loss per unit of debt of each crossing: the mean over slices, (n,)."""
+        return slice_loss(self.move, threshold, bonus) @ self.weights
+
+    def of_paths(self, mask: npt.NDArray[np.bool_]) -> Crossings:
+        """Crossings on the paths that `mask` (n_paths,) selects, renumbered."""
+        renumbered = np.cumsum(mask) - 1
+        kept = mask[self.path]
+        return Crossings(
+            renumbered[self.path[kept]],
+            self.account[kept],
+            self.bar[kept],
+            self.move[kept],
+            self.weights,
+            self.distance,
+            int(mask.sum()),
+            self.basis,
+        )
+
+
+def find_crossings(
+    log_price: FloatArray,
+    distance: FloatArray,
+    weights: FloatArray,
+    *,
+    life: int,
+    deviation: float = 0.0,
+    correction: float = 0.0,
+) -> Crossings:
+    """Find where accounts cross their threshold, and how the pair moves while they are sold.
+
+    Parameters
+    ----------
+    log_price
+        (n_paths, n_bars + 1) log price of the pair; accounts open at the first column.
+    distance
+        (n_accounts,) fall of the pair that brings each account to its threshold, in (0, 1).
+    weights
+        (n_slices,) of `slice_weights`.
+    life
+        Bars in which a crossing counts; paths must go on for the slices: n_bars >= life + n_slices - 1.
+    deviation
+        Deviation threshold of the oracle: it compounds into the move, 1 - (1 - deviation)(1 - v).
+    correction
+        Log move added where the run-off is shorter than a bar (`risk.tails.horizon.discrete_minimum_correction`).
+    """
+    n_slices = len(weights)
+    if log_price.shape[1] < life + n_slices:
+        raise DataError("paths end before the last slice is sold", field="run-off", value=log_price.shape[1])
+    relative = log_price - log_price[:, :1]
+    running = np.minimum.accumulate(relative[:, 1 : life + 1], axis=1)
+    paths, accounts, bars, moves = [], [], [], []
+    for index, level in enumerate(np.log1p(-np.asarray(distance))):
+        bar = 1 + (running > level).sum(axis=1)
+        crossed = np.flatnonzero(bar <= life)
+        columns = bar[crossed, None] + np.arange(n_slices)
+        gap = relative[crossed[:, None], columns] - level - correction + math.log1p(-deviation)
+        paths.append(crossed)
+        accounts.append(np.full(len(crossed), index))
+        bars.append(bar[crossed])
+        moves.append(-np.expm1(gap))
+    return Crossings(
+        frozen(np.concatenate(paths), np.int64),
+        frozen(np.concatenate(accounts), np.int64),
+        frozen(np.concatenate(bars), np.int64),
+        frozen(np.concatenate(moves)),
+        weights,
+        frozen(distance),
+        len(log_price),
+        "closes + discrete minimum" if correction else "closes",
+    )
