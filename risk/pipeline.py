@@ -1,0 +1,48 @@
+"""The stages composed: snapshot to calibration to recommendation to stress to calldata, without I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Executor
+
+from risk.calibration import Calibration
+from risk.dependence.copula import fit_dependence
+from risk.market import MarketSnapshot
+from risk.outcome import StressResult
+from risk.parameters import ParameterSet
+from risk.policy.recommend import recommend as _recommend
+from risk.protocols.proposal import EncodedProposal, encode_proposal
+from risk.recommendation import Recommendation
+from risk.settings import Settings
+from risk.stress.run import BookLossModel
+from risk.tails.calibrate import assemble, calibrate_subjects, residuals_by_asset
+
+
+def _hashes(snapshot: MarketSnapshot, calibration: Calibration) -> dict[str, str]:
+    return {"snapshot": snapshot.artifact().content_hash, "calibration": calibration.artifact().content_hash}
+
+
+def calibrate(snapshot: MarketSnapshot, settings: Settings, executor: Executor | None = None) -> Calibration:
+    """Fit every asset and pair on its own, then how they move together."""
+    outcomes = calibrate_subjects(snapshot, settings, executor)
+    dependence = fit_dependence(residuals_by_asset(outcomes))
+    inputs = {"snapshot": snapshot.artifact().content_hash}
+    return assemble(snapshot, settings, outcomes, dependence, inputs=inputs)
+
+
+def recommend(snapshot: MarketSnapshot, calibration: Calibration, settings: Settings) -> Recommendation:
+    """Targets, derivations and next legal steps."""
+    return _recommend(snapshot, calibration, settings, _hashes(snapshot, calibration))
+
+
+def stress(
+    snapshot: MarketSnapshot, calibration: Calibration, settings: Settings, sets: Mapping[str, ParameterSet]
+) -> StressResult:
+    """Stress the named sets on the same paths."""
+    return BookLossModel(snapshot, calibration, settings, inputs=_hashes(snapshot, calibration)).loss(sets)
+
+
+def encode(snapshot: MarketSnapshot, recommendation: Recommendation, settings: Settings) -> EncodedProposal:
+    """Calldata of the next legal step, decoded back and compared."""
+    changes = snapshot.in_force.diff(recommendation.next_step)
+    return encode_proposal(changes, snapshot.in_force, settings)
