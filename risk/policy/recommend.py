@@ -103,7 +103,7 @@ class _Policy:
                 emergency,
                 undercoverage,
                 notes,
-            )  # fmt: skip
+            )
         )
         return target
 
@@ -317,7 +317,8 @@ class _Policy:
             trail.apply(
                 "Fee above the volatility threshold", Operation.MAXIMUM, policy.volatile_fee, "policy.volatile_fee"
             )
-        note = f"daily volatility forecast {sigma:.2%} against {policy.fee_volatility_threshold:.2%}; not fitted to pool data"
+        limit = policy.fee_volatility_threshold
+        note = f"daily volatility forecast {sigma:.2%} against {limit:.2%}; one threshold, not fitted to pool data"
         like = Ratio(on_grid(trail.value, key.spec, self.grid(key.market)))
         self.decide(key, trail, "volatile market" if volatile else "calm market", like=like, notes=(note,))
 

@@ -46,7 +46,8 @@ def dollar_losses(crossings: Crossings, budget: Budget, threshold: float, bonus:
     """US dollars that the accounts lose on each path by crossing within `until` bars, (n_paths,)."""
     debt = budget.supply_usd * threshold * (1.0 - REFERENCE_DISTANCES) * REFERENCE_WEIGHTS
     loss = crossings.loss(threshold, bonus) * debt[crossings.account] * (crossings.bar <= until)
-    return np.bincount(crossings.path, weights=loss, minlength=crossings.n_paths)
+    totals: FloatArray = np.bincount(crossings.path, weights=loss, minlength=crossings.n_paths).astype(np.float64)
+    return totals
 
 
 def mean_of_worst(losses: FloatArray, confidence: float) -> float:
@@ -94,7 +95,7 @@ def limits(crossings: Crossings, budget: Budget, bonus: float) -> dict[str, floa
     frontier = 1.0 / (1.0 + bonus)
     found = {"toxic frontier": largest_within(lambda threshold: threshold < frontier)}
     for name, holds in constraints(crossings, budget, bonus).items():
-        found[name] = largest_within(lambda threshold, holds=holds: threshold < frontier and holds(threshold))
+        found[name] = largest_within(holds, upper=found["toxic frontier"] + BASIS_POINT)
     return found
 
 
