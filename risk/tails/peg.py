@@ -31,7 +31,10 @@ POOL_BACKING: MappingProxyType[str, Backing] = MappingProxyType(
 """What backs the stablecoins of the pool."""
 
 MINIMUM_EVENTS = 2
-"""With fewer events of its own backing an asset takes the sizes of the whole pool."""
+"""With fewer events of its own backing an asset takes the sizes of a wider pool."""
+
+COLLATERALISED = ("fiat", "crypto")
+"""Backings that hold something to redeem: the death of an algorithmic coin is no precedent for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,8 @@ class DepegComponent:
     sizes
         (n_sizes,) equally likely log moves, all negative.
     basis
-        Whose sizes they are: ``fiat``, ``crypto``, ``algorithmic``, ``pool`` or, where no event is known,
-        ``threshold``.
+        Whose sizes they are: ``fiat``, ``crypto``, ``algorithmic``, ``collateralised``, ``pool`` or, where no
+        event is known, ``threshold``.
     """
 
     intensity: FloatArray
@@ -60,13 +63,17 @@ def depeg_component(
     """Jumps of an asset with the given backing.
 
     The intensity is that of the whole pool, whose exposure is not known by backing. Sizes are those of the same
-    backing; of the whole pool where the backing is unknown or has fewer than `MINIMUM_EVENTS`. Where the pool
+    backing; of all collateralised coins where a collateralised backing has fewer than `MINIMUM_EVENTS`; of the
+    whole pool where the backing is unknown, or these are too few as well. Where the pool
     knows no event at all, the smallest move that counts as one stands in: no peg is riskless.
     """
     own = [event.depth for event in prior.events if POOL_BACKING.get(event.asset) == backing and backing is not None]
     basis: str = backing or "pool"
     depths = own
-    if len(own) < MINIMUM_EVENTS:
+    if len(depths) < MINIMUM_EVENTS and backing in COLLATERALISED:
+        wider = [event.depth for event in prior.events if POOL_BACKING.get(event.asset) in COLLATERALISED]
+        basis, depths = "collateralised", wider
+    if len(depths) < MINIMUM_EVENTS:
         basis, depths = "pool", [event.depth for event in prior.events]
     if not depths:
         basis, depths = "threshold", [prior.threshold]

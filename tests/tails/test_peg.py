@@ -35,7 +35,7 @@ def test_intensity_is_the_gamma_posterior() -> None:
     [
         ("fiat", "fiat", [0.05, 0.1]),
         ("algorithmic", "algorithmic", [0.2, 0.9]),
-        ("crypto", "pool", [0.04, 0.05, 0.1, 0.2, 0.9]),
+        ("crypto", "collateralised", [0.04, 0.05, 0.1]),
         (None, "pool", [0.04, 0.05, 0.1, 0.2, 0.9]),
     ],
 )
