@@ -12,17 +12,17 @@ import numba
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
 
-# No `nnan` and no `ninf`: an overflowing trial step must still be seen as such.
-_FAST = {"reassoc", "contract", "arcp", "nsz"}
-
 
 def compiled(function: _Function) -> _Function:
     """Compile `function` once per signature, cache it on disk and release the interpreter lock.
 
+    Arithmetic is strict. Under fast-math flags the same source gives other last bits when it is compiled in
+    another order, so that a first run and a run from the cache disagreed; they bought no measurable speed.
+
     numba's cache looks at the file of the function alone, and would keep on serving machine code into which a
     compiled function of another file, changed since, was inlined. Here it looks at every module of the package.
     """
-    dispatcher: Any = numba.njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")(function)
+    dispatcher: Any = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     dispatcher._cache._cache_file._source_stamp = _stamp(function.__module__.rpartition(".")[0])  # noqa: SLF001
     return cast(_Function, dispatcher)
 
