@@ -1,8 +1,7 @@
 """What a feed is: typed chunks of one kind of datum, fetched over a span of time; and its in-memory twin.
 
 A kind is a column schema. Prices are kept long, one row a field and bar, so that a close-only source and a
-full bar look alike. Rounds, depth, funding, options, positions and parameters join as further kinds: one entry
-in `COLUMNS` each.
+full bar look alike. A further kind is one entry in `COLUMNS`.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from types import MappingProxyType
 from typing import Protocol
 
@@ -34,7 +33,12 @@ class Kind(StrEnum):
 COLUMNS: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
     {Kind.PRICE: MappingProxyType({"observed_at": "i8", "field": "str", "known_at": "i8", "value": "f8"})}
 )
-"""Column name to type, by kind. Rows are sorted by the first two columns, which identify a row."""
+"""Column name to type, by kind. The columns before `known_at` identify a row, and rows are sorted by them."""
+
+
+def key_columns(kind: Kind) -> tuple[str, ...]:
+    """Columns that identify a row of a kind: those before `known_at`."""
+    return tuple(takewhile(lambda name: name != "known_at", COLUMNS[kind]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ class Chunk:
     kind
         Names the schema of `rows`.
     rows
-        Columns of `COLUMNS`, sorted by the first two, which identify a row.
+        Columns of `COLUMNS`, sorted by those before `known_at`, which identify a row.
     counted
         Rows by what was done to them in reading: ``duplicates`` dropped, ``unsorted`` put in order, ``cut`` as
         another asset's. Absent means none.
@@ -92,8 +96,7 @@ class Chunk:
             raise DefectError(
                 "the columns of a chunk are not those of its kind", field=self.kind, value=self.rows.schema
             )
-        first, second = list(self.rows.columns)[:2]
-        keys = list(zip(self.rows[first].tolist(), self.rows[second].tolist(), strict=True))
+        keys = list(zip(*(self.rows[name].tolist() for name in key_columns(self.kind)), strict=True))
         if any(a >= b for a, b in pairwise(keys)):
             raise DefectError("the rows of a chunk are not in order", field=self.kind)
 

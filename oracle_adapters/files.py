@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo
 from oracle_adapters.feed import COLUMNS, Chunk, FeedSpec, Kind
 from risk.artifact import Table
 from risk.errors import DataError, SettingsError
-from risk.settings import FileFeed
+from risk.feed_settings import FileFeed
 from risk.units import DAY
 
 FIELDS = ("open", "high", "low", "close", "volume")

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from oracle_adapters import sample
 from oracle_adapters.feed import FOREVER, Chunk, Feed, collect, price_series
-from oracle_adapters.files import PriceFile, read_bytes
+from oracle_adapters.files import read_bytes
 from oracle_adapters.quality import Check, assess
+from oracle_adapters.registry import open_feeds
 from oracle_adapters.tables import read_book, read_changed_at, read_depth
 from risk.artifact import Table
-from risk.errors import DataError, SettingsError
+from risk.errors import DataError
+from risk.feed_settings import SampleFeed
 from risk.market import (
-    NUMERAIRE,
     QUALITY_SCHEMA,
     Book,
     LiquidityCurve,
@@ -25,7 +26,7 @@ from risk.market import (
     Verdict,
 )
 from risk.parameters import Key, ParameterSet
-from risk.settings import FileFeed, Settings
+from risk.settings import Settings
 from risk.units import parse_instant
 
 READS = ("seed", "assets", "feeds", "bounds", "oracles", "parameters", "changed_at", "positions", "depth")
@@ -60,7 +61,7 @@ def build_snapshot(
     """
     if as_of is None and settings.as_of is not None:
         as_of = parse_instant(settings.as_of)
-    feeds = _feeds(settings, root)
+    feeds = open_feeds(settings, root)
     stop = FOREVER if as_of is None else as_of + 1
     chunks = [collect(feed, 0, stop) for feed in feeds]
     if store is not None:
@@ -105,25 +106,6 @@ def build_snapshot(
     )
 
 
-def _feeds(settings: Settings, root: Path) -> list[Feed]:
-    """Feeds by asset name, and in the settings' order where an asset has several."""
-    feeds: list[Feed] = []
-    for number, feed in enumerate(settings.feeds):
-        if not isinstance(feed, FileFeed):
-            feeds += [sample.SampleMarket(name, settings.seed) for name in sample.assets() if name in settings.assets]
-            continue
-        if feed.asset not in settings.assets:
-            raise SettingsError("no such asset", field=f"feeds.{number}.asset", value=feed.asset)
-        if feed.quote != NUMERAIRE:
-            raise SettingsError(f"only prices in {NUMERAIRE} are read", field=f"feeds.{number}.quote", value=feed.quote)
-        feeds.append(PriceFile(feed, root))
-    if without := sorted(set(settings.assets) - {feed.spec.base for feed in feeds}):
-        raise SettingsError("the asset has no feed", field=f"assets.{without[0]}", remedy="Add it under [[feeds]]")
-    if len({feed.spec.id for feed in feeds}) < len(feeds):
-        raise SettingsError("two feeds of one asset have one name", field="feeds", remedy="Rename one of the files")
-    return sorted(feeds, key=lambda feed: feed.spec.base)
-
-
 def _through_store(store: Path, feed: Feed, chunk: Chunk, stop: int) -> Chunk:
     from oracle_adapters.store import Store
 
@@ -147,7 +129,7 @@ def _declared(
     settings: Settings, root: Path, as_of: int, assets: Sequence[str], series: Iterable[PriceSeries]
 ) -> _Declared:
     """Parameters, dates, depth and positions from the files named, else from the sample where it is a feed."""
-    sampled = any(not isinstance(feed, FileFeed) for feed in settings.feeds)
+    sampled = any(isinstance(feed, SampleFeed) for feed in settings.feeds)
     checks: list[tuple[str, Check]] = []
 
     if settings.parameters is not None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from oracle_adapters.feed import COLUMNS, FOREVER, Chunk, FeedSpec, Kind
+from oracle_adapters.feed import COLUMNS, FOREVER, Chunk, FeedSpec, Kind, key_columns
 from risk.artifact import Table, canonical_json, json_hash
 from risk.errors import DataError
 
@@ -74,8 +74,8 @@ class Store:
         rows = self._raw(spec)
         known = _cells(rows.take(rows["known_at"] <= known_at))
         _refuse_conflicts(known, spec)
-        at = list(COLUMNS[spec.kind]).index("known_at")
-        latest = {row[:2]: row for row in sorted(known, key=lambda row: row[at])}
+        at = len(key_columns(spec.kind))
+        latest = {row[:at]: row for row in sorted(known, key=lambda row: row[at])}
         return Table.from_rows(COLUMNS[spec.kind], (latest[key] for key in sorted(latest)))
 
     def content_hash(self, spec: FeedSpec, *, known_at: int = FOREVER) -> str:
@@ -142,15 +142,15 @@ def _cells(table: Table) -> list[Cells]:
 
 def _refuse_conflicts(rows: Iterable[Cells], spec: FeedSpec) -> None:
     """Rows that agree on what they are about and when it was known must agree on all."""
-    at = list(COLUMNS[spec.kind]).index("known_at")
+    at = len(key_columns(spec.kind))
     seen: dict[Cells, Cells] = {}
     for row in rows:
-        if seen.setdefault((*row[:2], row[at]), row) != row:
+        if seen.setdefault(row[: at + 1], row) != row:
             raise DataError(
                 "two values became known at one instant",
                 file=spec.id,
-                field=" ".join(str(cell) for cell in row[:2]),
-                value=sorted([str(seen[(*row[:2], row[at])][-1]), str(row[-1])]),
+                field=" ".join(str(cell) for cell in row[:at]),
+                value=sorted([str(seen[row[: at + 1]][-1]), str(row[-1])]),
                 remedy="A revision needs its own known_at",
             )
 

@@ -7,46 +7,17 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from risk.artifact import json_hash
-from risk.errors import SettingsError, UnitError
+from risk.errors import SettingsError
+from risk.feed_settings import Feed
 from risk.market import NUMERAIRE
 from risk.parameters import SPECS
-from risk.units import Dimension, parse_quantity
-
-
-def _reader(dimension: Dimension) -> BeforeValidator:
-    def read(value: object) -> object:
-        if not isinstance(value, str):
-            if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
-                raise ValueError(f"write the value with its unit, as a string; {value!r} has none")
-            return value
-        try:
-            return parse_quantity(value, dimension).value
-        except UnitError as error:
-            raise ValueError(str(error)) from error
-
-    return BeforeValidator(read)
-
-
-Fraction = Annotated[float, _reader(Dimension.RATIO), Field(ge=0, lt=1)]
-"""A ratio from 0 (included) to 100 % (excluded), as a float fraction."""
-Dollars = Annotated[float, _reader(Dimension.USD), Field(ge=0)]
-"""An amount in US dollars."""
-Duration = Annotated[int, _reader(Dimension.SECONDS), Field(gt=0)]
-"""Seconds, above zero."""
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$", max_length=64)]
-Address = Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")]
-
-
-class Model(BaseModel):
-    """Frozen, and strict about unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from risk.setting_types import Address, Dollars, Duration, Fraction, Model, Name, unit_reader
+from risk.units import Dimension
 
 
 class Appetite(Model):
@@ -172,49 +143,6 @@ class Asset(Model):
     threshold_ceiling: Fraction | None = None
 
 
-class FileFeed(Model):
-    """Prices from CSV, CSV.gz or Parquet.
-
-    Attributes
-    ----------
-    path
-        Relative to the settings file.
-    columns
-        Our field name to the file's column: ``time`` and ``close``, and any of open, high, low, volume.
-    interval
-        Bar length.
-    stamp
-        Whether the time column marks a bar's open or close.
-    time_unit
-        How times are written; ``auto`` tells dates, ISO times and seconds or milliseconds apart by value.
-    timezone
-        Zone of times that carry none.
-    start, stop
-        Rows stamped before `start`, or at or after `stop` (ISO dates), are another asset's: dropped and counted.
-    """
-
-    kind: Literal["files"]
-    asset: Name
-    quote: Name = NUMERAIRE
-    path: str
-    columns: Mapping[str, str] = Field(default_factory=lambda: {"time": "time", "close": "close"})
-    interval: Duration = 86400
-    stamp: Literal["open", "close"] = "open"
-    time_unit: Literal["auto", "s", "ms", "iso", "date"] = "auto"
-    timezone: str = "UTC"
-    start: str | None = None
-    stop: str | None = None
-
-
-class SampleFeed(Model):
-    """The embedded sample market: all its assets, positions, depth and parameters in force."""
-
-    kind: Literal["sample"]
-
-
-Feed = Annotated[FileFeed | SampleFeed, Field(discriminator="kind")]
-
-
 class Models(Model):
     """How models are fitted and simulated.
 
@@ -296,7 +224,7 @@ class Stress(Model):
 class Bound(Model):
     """Step bound of one parameter: absolute points, or relative to the current value."""
 
-    step: Annotated[float, _reader(Dimension.RATIO), Field(gt=0, le=10)]
+    step: Annotated[float, unit_reader(Dimension.RATIO), Field(gt=0, le=10)]
     relative: bool = False
     minimum_delay: Duration
 

@@ -17,7 +17,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from risk.errors import DataError, EvidenceError, SettingsError
 from risk.market import NUMERAIRE, FloatArray, frozen
-from risk.settings import AssetClass, Duration, Model, Name, Settings
+from risk.setting_types import Duration, Model, Name
+from risk.settings import AssetClass, Settings
 
 REPLAY_STEP = 600
 """Seconds between two looks at the book in a replay."""

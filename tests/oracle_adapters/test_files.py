@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from oracle_adapters.feed import Chunk, collect, price_series
 from oracle_adapters.files import PriceFile
 from risk.errors import DataError, InputError, SettingsError
+from risk.feed_settings import FileFeed
 from risk.market import PriceSeries
-from risk.settings import FileFeed
 from risk.units import DAY, parse_instant
 from tests.oracle_adapters.contract import check_feed
 

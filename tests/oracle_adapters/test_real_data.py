@@ -15,8 +15,9 @@ from oracle_adapters.feed import Chunk, collect, price_series
 from oracle_adapters.files import PriceFile
 from oracle_adapters.quality import assess, spikes
 from oracle_adapters.snapshot import build_snapshot
+from risk.feed_settings import FileFeed
 from risk.market import MarketSnapshot, PriceSeries, Verdict
-from risk.settings import FileFeed, Settings, read_settings
+from risk.settings import Settings, read_settings
 from risk.units import DAY, parse_instant
 from tests.oracle_adapters.contract import check_feed
 
