@@ -14,7 +14,8 @@ Choices, with their reasons:
 * Assets with a year of daily returns or more, dead ones in (LUNA to its halt, FTT): a pool of survivors would
   be too calm. Gold and wrapped duplicates are left out, they would count an asset twice.
 * A depeg is a close under 0.97. On thin venues closes of a healthy stablecoin stray by one or two per cent,
-  lows by far more on a single print, so lows are not used and depths under 3 % are taken as noise.
+  lows by far more on a single print, so depths under 3 % are taken as noise. The depth of a spell is its worst
+  close, or its worst low that another coin printed on the same day: keepers sell at the low, not at midnight.
 * UST is declared: no series of it is bundled, its collapse in May 2022 to about a tenth of par is public, and
   a pool without it would forget the worst case. Its exposure runs from its launch in September 2020.
 """
@@ -37,7 +38,7 @@ from risk.tails.extreme_value import fit_tail
 from risk.volatility.models import Array, VolatilityModel
 from risk.volatility.pooling import half_life_bound, pool_parameters
 from risk.volatility.prior import SCHEMA
-from tools.panel import Closes, stablecoin_closes, volatile_closes, volatile_returns
+from tools.panel import Closes, confirmed_lows, stablecoin_closes, volatile_closes, volatile_returns
 
 VINTAGES = tuple(f"{year}-01-01" for year in range(2020, 2027))
 FOLDER = Path(__file__).resolve().parents[1] / "risk" / "volatility" / "priors"
@@ -57,7 +58,9 @@ UST_LAUNCH, UST_END = "2020-09-21", "2022-05-09"
 TAIL_SD_FLOOR = 0.05
 
 
-def build(date: str, panel: Mapping[str, Closes], stablecoins: Mapping[str, Closes]) -> dict[str, Any]:
+def build(
+    date: str, panel: Mapping[str, Closes], stablecoins: Mapping[str, Closes], lows: Mapping[str, Closes]
+) -> dict[str, Any]:
     """Return the JSON document of one vintage."""
     returns = volatile_returns(panel, date)
     unbounded = pool_parameters(VolatilityModel.GARCH_T, returns)
@@ -89,7 +92,7 @@ def build(date: str, panel: Mapping[str, Closes], stablecoins: Mapping[str, Clos
         "residual_quantiles": np.quantile(np.concatenate(list(residuals.values())), probabilities),
         "lower_tail_index": tail_index({name: -z for name, z in residuals.items()}),
         "upper_tail_index": tail_index(residuals),
-        "depeg": depeg(date, stablecoins),
+        "depeg": depeg(date, stablecoins, lows),
     }
     rounded = _rounded(content)
     return {**rounded, "content_hash": json_hash(rounded)}
@@ -107,14 +110,14 @@ def tail_index(samples: Mapping[str, Array]) -> dict[str, float]:
     return {"mean": mean, "sd": max(math.sqrt(between), TAIL_SD_FLOOR)}
 
 
-def depeg(date: str, stablecoins: Mapping[str, Closes]) -> dict[str, Any]:
+def depeg(date: str, stablecoins: Mapping[str, Closes], lows: Mapping[str, Closes]) -> dict[str, Any]:
     """Depeg events before a date, exposure, and the Gamma posterior of the intensity."""
     events: list[dict[str, Any]] = []
     days = 0
     for asset, closes in sorted(stablecoins.items()):
         known = {day: close for day, close in closes.items() if day < date}
         days += len(known)
-        events.extend(depeg_events(asset, known))
+        events.extend(depeg_events(asset, known, lows.get(asset, {})))
     years = days / DAYS_PER_YEAR
     if date > UST["date"]:
         events.append(UST)
@@ -128,8 +131,11 @@ def depeg(date: str, stablecoins: Mapping[str, Closes]) -> dict[str, Any]:
     }
 
 
-def depeg_events(asset: str, closes: Closes) -> list[dict[str, Any]]:
-    """Spells of closes under 0.98, joined over quiet stretches of up to 30 days, that fall under 0.97."""
+def depeg_events(asset: str, closes: Closes, lows: Closes) -> list[dict[str, Any]]:
+    """Spells of closes under 0.98, joined over quiet stretches of up to 30 days, that fall under 0.97.
+
+    The depth is that of the worst close or confirmed low of the spell.
+    """
     under = [day for day, close in closes.items() if close < UNDER_PAR]
     spells: list[list[str]] = []
     for day in under:
@@ -141,7 +147,7 @@ def depeg_events(asset: str, closes: Closes) -> list[dict[str, Any]]:
     for spell in spells:
         worst = min(spell, key=lambda day: closes[day])
         if closes[worst] < DEPEG_CLOSE:
-            depth = 1.0 - closes[worst]
+            depth = 1.0 - min([closes[worst], *(lows[day] for day in spell if day in lows)])
             events.append({"asset": asset, "date": worst, "depth": depth, "days_below": len(spell), "declared": False})
     return events
 
@@ -183,10 +189,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="compare with the committed files, write nothing")
     options = parser.parse_args(arguments)
     panel, stablecoins = volatile_closes(options.data), stablecoin_closes(options.data)
+    lows = confirmed_lows(options.data)
     found: list[str] = []
     for date in VINTAGES:
         path = FOLDER / f"{date}.json"
-        document = build(date, panel, stablecoins)
+        document = build(date, panel, stablecoins, lows)
         if options.check:
             committed = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
             found += [f"{date}{line}" for line in differences(document, committed)]

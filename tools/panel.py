@@ -25,19 +25,20 @@ LUNA_END = "2022-05-14"  # the halt; the name belongs to another asset afterward
 MULTI_START = "2017-01-01"
 STABLECOINS = ("USDC", "DAI", "USDT", "TUSD", "USDD")
 DAI_START = "2020-04-06"  # rows before are SAI, and a hole of 805 days lies between
+CONFIRMED_WITHIN = 0.02
 MINIMUM_RETURNS = 364
 LARGEST_GAP_DAYS = 3
 
 Closes = dict[str, float]
 
 
-def read_closes(path: Path) -> Closes:
+def read_closes(path: Path, column: str = "close") -> Closes:
     """Closes by UTC day (ISO); the last row of a repeated day counts, empty and non-positive closes do not."""
     with gzip.open(path, "rt", newline="") as handle:
         reader = csv.reader(handle)
         header = next(reader)
         time = header.index("date") if "date" in header else header.index("open_time")
-        close = header.index("close")
+        close = header.index(column)
         rows = [(_day(row[time]), row[close]) for row in reader if row]
     return {day: float(value) for day, value in sorted(rows) if value and float(value) > 0.0}
 
@@ -68,9 +69,28 @@ def volatile_closes(data: Path) -> dict[str, Closes]:
 
 def stablecoin_closes(data: Path) -> dict[str, Closes]:
     """Closes of the stablecoins by name."""
-    closes = {name: read_closes(data / "daily_multi_129" / f"{name}.csv.gz") for name in STABLECOINS}
-    closes["DAI"] = {day: close for day, close in closes["DAI"].items() if day >= DAI_START}
-    return closes
+    return _stablecoins(data, "close")
+
+
+def confirmed_lows(data: Path) -> dict[str, Closes]:
+    """Lows of the stablecoins that another of them printed on the same day too, within 2 %.
+
+    On a thin venue one print makes a low; two coins that fell as deep on one day did fall.
+    """
+    lows = _stablecoins(data, "low")
+    found: dict[str, Closes] = {name: {} for name in lows}
+    for name, own in lows.items():
+        for day, low in own.items():
+            others = [other[day] for coin, other in lows.items() if coin != name and day in other]
+            if any(abs(other / low - 1.0) <= CONFIRMED_WITHIN for other in others):
+                found[name][day] = low
+    return found
+
+
+def _stablecoins(data: Path, column: str) -> dict[str, Closes]:
+    found = {name: read_closes(data / "daily_multi_129" / f"{name}.csv.gz", column) for name in STABLECOINS}
+    found["DAI"] = {day: value for day, value in found["DAI"].items() if day >= DAI_START}
+    return found
 
 
 def returns_before(closes: Closes, date: str) -> Array:

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from risk.calibration import Calibration, Unavailable
-from risk.depth import stressed_depth
 from risk.errors import EvidenceError, RefusalError
 from risk.exposure import reserve_key, supply_usd
 from risk.market import MarketSnapshot, Verdict
 from risk.parameters import Key, Value
-from risk.policy.liquidation import liquidation_size, required_bonus, slippage_of
+from risk.policy.liquidation import slippage_of
 from risk.policy.margin import initial_margin, move
-from risk.policy.reserve import PairThreshold, broken_by, choose_bonus, model_of, pair_threshold
+from risk.policy.reserve import Liquidation, PairThreshold, broken_by, liquidation_terms, model_of, pair_threshold
 from risk.policy.steward import next_step, on_grid, with_value
 from risk.policy.threshold import Budget, any_shortfall
 from risk.recommendation import Derivation, Operation, Recommendation, Trail
@@ -26,6 +25,9 @@ _ROUNDINGS = {
     Rounding.NEAREST: Operation.ROUND_NEAREST,
 }
 _EMERGENCY = "set the collateral factor to zero by governance or guardian; the threshold stays for open positions"
+
+_FIRST_THRESHOLD = 0.75
+_ROUNDS = 4
 
 
 class _Policy:
@@ -137,18 +139,21 @@ class _Policy:
             if asset not in self.supply:
                 raise RefusalError(self.facts["refused"].get(asset, "no exposure is known"), field=asset)
             models = [model_of(self.calibration, asset, debt) for debt in declared.debts]
-            bonus = 0.05
-            for _ in range(2):
-                depth = stressed_depth(snapshot, settings, asset, declared.debts[0], bonus)
-                cap_usd = settings.policy.cap_to_depth * depth.usd
-                bonus = choose_bonus(snapshot, settings, asset, 0.75, cap_usd)
-            if cap_usd <= 0:
-                raise RefusalError("no depth is left in a crash", field=asset)
-            budget = Budget(
-                settings.appetite, self.supply[asset] / self.total, cap_usd, models[0].interval, snapshot.book is None
-            )
-            solved = [pair_threshold(snapshot, settings, model, budget, bonus) for model in models]
-            worst = min(solved, key=lambda pair: pair.threshold)
+            threshold = _FIRST_THRESHOLD
+            for _ in range(_ROUNDS):
+                terms = liquidation_terms(snapshot, settings, asset, threshold)
+                bonus = terms.bonus
+                budget = Budget(
+                    settings.appetite, self.supply[asset] / self.total, terms.cap_usd, models[0].interval,
+                    snapshot.book is None,
+                )  # fmt: skip
+                solved = [pair_threshold(snapshot, settings, model, budget, bonus, threshold) for model in models]
+                worst = min(solved, key=lambda pair: pair.threshold)
+                threshold = worst.threshold
+                if liquidation_terms(snapshot, settings, asset, threshold).bonus == bonus:
+                    break
+            else:
+                raise RefusalError("bonus and threshold do not settle", field=asset, remedy="Widen policy.bonus_grid")
             broken = broken_by(settings, worst.model, budget, bonus, worst.crossings.weights)
             if broken is not None:
                 raise RefusalError(
@@ -158,7 +163,7 @@ class _Policy:
         except (RefusalError, EvidenceError) as error:
             self.refuse_reserve(asset, declared, str(error))
             return
-        self._bonus_and_cap(asset, declared, bonus, cap_usd, depth.note, depth.usd)
+        self._bonus_and_cap(asset, declared, terms)
         threshold = self._threshold(asset, declared, solved, worst)
         self._collateral_factor(asset, declared, threshold, worst)
         before = snapshot.in_force.ratio(reserve_key(asset, declared, "liquidation_threshold"))
@@ -174,15 +179,11 @@ class _Policy:
             "mean loss at the target": twin.mean_loss(max(threshold, 1e-4), bonus),
         }  # fmt: skip
 
-    def _bonus_and_cap(
-        self, asset: str, declared: Asset, bonus: float, cap_usd: float, note: str, depth_usd: float
-    ) -> None:
-        settings = self.settings
+    def _bonus_and_cap(self, asset: str, declared: Asset, terms: Liquidation) -> None:
+        settings, bonus, needed, note = self.settings, terms.bonus, terms.needed, terms.depth.note
         key = reserve_key(asset, declared, "liquidation_bonus")
-        size = liquidation_size(cap_usd, 0.75)
-        slippage = slippage_of(size, self.snapshot, settings, asset, declared.debts[0])
-        needed = required_bonus(slippage, settings.execution)
-        trail, notes = Trail(), (f"one liquidation of {size:,.0f} USD slips {slippage:.2%} on average", note)
+        slips = f"slips {terms.slippage:.2%} on average" if terms.slippage < 1.0 else "is more than the depth takes"
+        trail, notes = Trail(), (f"one liquidation of {terms.size_usd:,.0f} USD {slips}", note)
         if needed <= bonus:
             trail.apply("Bonus that pays a keeper", Operation.START, needed, "keeper economics")
             trail.apply("Next on the bonus grid", Operation.MAXIMUM, bonus, "policy.bonus_grid")
@@ -193,7 +194,7 @@ class _Policy:
         self.decide(key, trail, binding, like=Ratio(on_grid(bonus, key.spec, self.grid(key.market))), notes=notes)
         key, cap = reserve_key(asset, declared, "supply_cap"), Trail()
         price = self.snapshot.last_price(asset)
-        cap.apply("Stressed depth within the bonus, USD", Operation.START, depth_usd, note)
+        cap.apply("Stressed depth within the bonus, USD", Operation.START, terms.depth.usd, note)
         cap.apply("Cap as a multiple of depth", Operation.MULTIPLY, settings.policy.cap_to_depth, "policy.cap_to_depth")
         cap.apply("Price, USD", Operation.DIVIDE, price, "last close")
         symbol = declared.symbol or asset
@@ -219,6 +220,11 @@ class _Policy:
             f"run-off of {worst.runoff / 3600:.1f} hours, priced at {worst.crossings.basis}",
             f"historical twin: {worst.twin.n_episodes} episodes in {worst.twin.n_lives} independent lives",
             "accounts of the reference book stand at ten distances from 1 % to 47 %, debt spread evenly",
+            *(
+                f"{pair.model.subject}: threshold and run-off did not settle within a basis point"
+                for pair in solved
+                if not pair.settled
+            ),
         )
         quantity = self.decide(
             key, trail, binding, like=Ratio(on_grid(trail.value, key.spec, self.grid(key.market))),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from risk.calibration import Calibration, SubjectModel, Unavailable
-from risk.depth import stressed_depth
+from risk.depth import Depth, stressed_depth
 from risk.errors import RefusalError
 from risk.exposure import REFERENCE_DISTANCES
 from risk.market import MarketSnapshot
@@ -42,6 +42,8 @@ class PairThreshold:
         90 % band: the threshold under single parameter draws, with their Monte-Carlo error.
     runoff
         Seconds of the run-off.
+    settled
+        Whether threshold and run-off came to rest within a basis point.
     crossings
         What the simulation gave, for the chance of any shortfall.
     user_move
@@ -57,6 +59,7 @@ class PairThreshold:
     user_move: tuple[float, float, float]
     twin: HistoricalTwin
     persistence: Mapping[str, float]
+    settled: bool
 
     @property
     def threshold(self) -> float:
@@ -78,19 +81,61 @@ def model_of(calibration: Calibration, collateral: str, debt: str) -> SubjectMod
     return found
 
 
-def choose_bonus(snapshot: MarketSnapshot, settings: Settings, asset: str, threshold: float, supply: float) -> float:
-    """Smallest bonus on the grid that pays a keeper at the liquidated size, else the largest on the grid."""
+@dataclass(frozen=True, slots=True)
+class Liquidation:
+    """Terms under which a collateral is liquidated.
+
+    Attributes
+    ----------
+    bonus
+        Smallest on the grid that pays a keeper, else the largest on the grid.
+    needed
+        What pays a keeper: `bonus` before the grid; infinite where no depth takes the size.
+    size_usd, slippage
+        What one liquidation of the largest reference account repays, and its average impact.
+    depth, cap_usd
+        Stressed depth within the bonus, and the supply cap that it carries.
+    """
+
+    bonus: float
+    needed: float
+    size_usd: float
+    slippage: float
+    depth: Depth
+    cap_usd: float
+
+
+def liquidation_terms(snapshot: MarketSnapshot, settings: Settings, asset: str, threshold: float) -> Liquidation:
+    """Bonus on its grid and cap from the depth within it, at a threshold.
+
+    A larger bonus carries a larger cap, whose liquidations need a larger bonus: the smallest on the grid that pays
+    for its own cap is taken.
+
+    Raises
+    ------
+    RefusalError
+        When no depth is left to sell into.
+    EvidenceError
+        When neither depth nor a traded volume is known.
+    """
     debt = settings.assets[asset].debts[0]
-    slippage = slippage_of(liquidation_size(supply, threshold), snapshot, settings, asset, debt)
-    needed = required_bonus(slippage, settings.execution) if math.isfinite(slippage) else math.inf
-    grid = settings.policy.bonus_grid
-    return next((bonus for bonus in grid if bonus >= needed), grid[-1])
+    for bonus in settings.policy.bonus_grid:
+        depth = stressed_depth(snapshot, settings, asset, debt, bonus)
+        cap_usd = settings.policy.cap_to_depth * depth.usd
+        size = liquidation_size(cap_usd, threshold)
+        slippage = slippage_of(size, snapshot, settings, asset, debt)
+        needed = required_bonus(slippage, settings.execution) if math.isfinite(slippage) else math.inf
+        if needed <= bonus:
+            break
+    if cap_usd <= 0:
+        raise RefusalError("no depth is left in a crash", field=asset, remedy="Declare or measure depth")
+    return Liquidation(bonus, needed, size, slippage, depth, cap_usd)
 
 
 def pair_threshold(
-    snapshot: MarketSnapshot, settings: Settings, model: SubjectModel, budget: Budget, bonus: float
+    snapshot: MarketSnapshot, settings: Settings, model: SubjectModel, budget: Budget, bonus: float, start: float
 ) -> PairThreshold:
-    """Solve one pair by the damped fixed point of threshold and run-off.
+    """Solve one pair by the damped fixed point of threshold and run-off, from a first threshold.
 
     Raises
     ------
@@ -110,7 +155,7 @@ def pair_threshold(
         ).log_price  # fmt: skip
 
     prices = simulated(model)
-    value, crossed, runoff = 0.75, None, 0.0
+    value, crossed, runoff, settled = start, None, 0.0, False
     solved: dict[str, float] = {}
     weights_before: tuple[float, ...] = ()
     for _ in range(_ROUNDS):
@@ -122,7 +167,7 @@ def pair_threshold(
             solved = limits(crossed, budget, bonus)
             weights_before = weights
         allowed = min(solved.values())
-        if abs(allowed - value) < 5e-5:
+        if settled := abs(allowed - value) < 5e-5:
             break
         value = 0.5 * (value + allowed) if abs(allowed - value) > 1e-3 else allowed
     if crossed is None:  # pragma: no cover - there is at least one round
@@ -147,6 +192,7 @@ def pair_threshold(
     return PairThreshold(
         model, solved, min(low, point), max(high, point), runoff, crossed,
         (max(move, 0.0), max(float(min(band[0], move)), 0.0), float(max(band[1], move))), twin, persistence,
+        settled,
     )  # fmt: skip
 
 

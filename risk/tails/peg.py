@@ -1,10 +1,10 @@
 """The depeg jump of pegged assets: how often the pool lost its peg, and how far.
 
 A quiet history does not make a stablecoin riskless: the pooled jump is a component of every pegged asset's
-paths. Known limits: sizes are worst *closes*, so the lows of a day lie deeper; a jump stays (that most pegs came
-back is not counted on); an asset whose own history holds a depeg has it in its residuals as well. For a pair only
-the collateral's jump counts: a fall of the debt asset helps the borrower, and a rise of one (DAI to 1.30 in March
-2020) is not in the pool and is left out.
+paths. Sizes are worst closes, or lows that a second coin confirms. Known limits: a jump stays (that most pegs
+came back is not counted on); an asset whose own history holds a depeg has it in its residuals as well. For a
+pair only the collateral's jump counts: a fall of the debt asset helps the borrower, and a rise of one (DAI to
+1.30 in March 2020) is not in the pool and is left out.
 """
 
 from __future__ import annotations

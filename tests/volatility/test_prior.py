@@ -16,7 +16,7 @@ from risk.volatility.models import VolatilityModel, fit
 from risk.volatility.pooling import half_life_bound, pool_parameters
 from risk.volatility.prior import load_prior, parse_prior, vintages
 from tools.build_priors import build, depeg_events, differences, main
-from tools.panel import returns_before, stablecoin_closes, volatile_closes
+from tools.panel import confirmed_lows, returns_before, stablecoin_closes, volatile_closes
 
 Simulate = Callable[..., tuple[np.ndarray, float]]
 
@@ -111,10 +111,12 @@ def test_pooling_recovers_the_hierarchy(simulate: Simulate) -> None:
 def test_depeg_events_are_spells() -> None:
     closes = {f"2021-03-{day:02d}": 1.0 for day in range(1, 32)}
     closes |= {"2021-03-05": 0.979, "2021-03-06": 0.96, "2021-03-20": 0.965, "2021-03-25": 0.975}
-    (event,) = depeg_events("X", closes)
+    (event,) = depeg_events("X", closes, {})
     assert (event["date"], event["days_below"]) == ("2021-03-06", 4)
     assert event["depth"] == pytest.approx(0.04)
-    assert depeg_events("X", {"2021-03-05": 0.9701}) == []
+    (event,) = depeg_events("X", closes, {"2021-03-10": 0.5, "2021-03-20": 0.9})
+    assert event["depth"] == pytest.approx(0.1), "a low counts on a day of the spell"
+    assert depeg_events("X", {"2021-03-05": 0.9701}, {}) == []
 
 
 def test_returns_stop_before_the_date_and_at_holes() -> None:
@@ -135,16 +137,26 @@ def test_a_vintage_knows_nothing_of_its_future(shared: Path) -> None:
     """Corrupting every close from the date on changes nothing, and the committed file is what is built."""
     date = "2021-01-01"
     panel, stablecoins = volatile_closes(shared / "data"), stablecoin_closes(shared / "data")
-    built = build(date, panel, stablecoins)
+    lows = confirmed_lows(shared / "data")
+    built = build(date, panel, stablecoins, lows)
     corrupted = [
         {name: {day: 1e9 if day >= date else close for day, close in closes.items()} for name, closes in group.items()}
-        for group in (panel, stablecoins)
+        for group in (panel, stablecoins, lows)
     ]
     assert build(date, *corrupted) == built
     committed = json.loads(
         resources.files("risk.volatility").joinpath("priors", f"{date}.json").read_text(encoding="utf-8")
     )
     assert differences(built, committed) == []
+
+
+def test_a_low_counts_where_a_second_coin_printed_it(shared: Path) -> None:
+    """March 2023: USDC and DAI confirm each other. The low of TUSD at 0.87 in 2019 is one thin print."""
+    lows = confirmed_lows(shared / "data")
+    assert lows["USDC"]["2023-03-11"] == 0.876416
+    assert lows["DAI"]["2023-03-11"] == 0.87118
+    alone = [(coin, day) for coin, days in lows.items() for day, low in days.items() if low < 0.85]
+    assert alone == [], "no coin of the pool fell this deep together with another"
 
 
 @pytest.mark.slow
