@@ -44,3 +44,11 @@ def supply_usd(asset: str, snapshot: MarketSnapshot, settings: Settings, paramet
         field=f"assets.{asset}.supply_usd",
         remedy="Give a supply cap in the parameter file or declare supply_usd",
     )
+
+
+def held_usd(asset: str, snapshot: MarketSnapshot) -> float:
+    """US dollars of an asset that the known accounts hold as collateral; zero where no book is known."""
+    book = snapshot.book
+    if book is None or asset not in book.assets:
+        return 0.0
+    return float(book.collateral[:, book.assets.index(asset)].sum()) * snapshot.last_price(asset)

@@ -7,7 +7,7 @@ from typing import Any
 
 from risk.calibration import Calibration, Unavailable
 from risk.errors import EvidenceError, RefusalError
-from risk.exposure import reserve_key, supply_usd
+from risk.exposure import held_usd, reserve_key, supply_usd
 from risk.market import MarketSnapshot, Verdict
 from risk.parameters import Key, Value
 from risk.policy.liquidation import slippage_of
@@ -143,8 +143,10 @@ class _Policy:
             for _ in range(_ROUNDS):
                 terms = liquidation_terms(snapshot, settings, asset, threshold)
                 bonus = terms.bonus
+                # A cap below what is held stops new supply only: the held collateral must be sold all the same.
+                exposed = max(terms.cap_usd, held_usd(asset, snapshot))
                 budget = Budget(
-                    settings.appetite, self.supply[asset] / self.total, terms.cap_usd, models[0].interval,
+                    settings.appetite, self.supply[asset] / self.total, exposed, models[0].interval,
                     snapshot.book is None,
                 )  # fmt: skip
                 solved = [pair_threshold(snapshot, settings, model, budget, bonus, threshold) for model in models]

@@ -250,7 +250,9 @@ def broken_by(
     ).log_price  # fmt: skip
     crossed = find_crossings(prices, REFERENCE_DISTANCES, weights, life=life)
     allowed = budget.appetite.mean_loss_given_crossing
-    threshold = largest_within(lambda t: not len(crossed) or float(crossed.loss(t, bonus).mean()) <= allowed)
+    threshold = largest_within(
+        lambda t: not len(crossed) or float(crossed.loss(t, bonus).mean()) <= allowed, upper=1.0 / (1.0 + bonus)
+    )
     built_for = 1.0 - threshold * (1.0 + bonus)
     path = np.concatenate(([0.0], np.cumsum(model.returns[-bars:])))
     horizon = len(weights)

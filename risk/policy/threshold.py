@@ -28,7 +28,7 @@ class Budget:
     share
         The reserve's part of the dollar budgets: its share of all collateral at full caps.
     supply_usd
-        Collateral when the cap is fully used.
+        Collateral that may have to be sold: the fully used cap, or what is held where that is more.
     interval
         Bar length in seconds.
     reference_book
