@@ -1,0 +1,70 @@
+"""What the chain says on the real files around the falls of LUNA, FTT and the peg of USDC, as of the days before."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from oracle_adapters.snapshot import build_snapshot
+from risk.parameters import Key
+from risk.pipeline import calibrate, recommend
+from risk.recommendation import Recommendation
+from risk.settings import read_settings
+from risk.units import parse_instant
+
+pytestmark = [pytest.mark.data, pytest.mark.slow]
+ROOT = Path(__file__).resolve().parents[2] / "tests/real"
+MARKETS = {"LUNA": "illustrative", "FTT": "illustrative"}
+
+
+@cache
+def as_of(date: str) -> Recommendation:
+    settings = read_settings((ROOT / "riskcal.toml").read_text())
+    snapshot = build_snapshot(settings, root=ROOT, as_of=parse_instant(date))
+    return recommend(snapshot, calibrate(snapshot, settings), settings)
+
+
+def threshold(date: str, symbol: str) -> float | None:
+    """The target, or None where it is refused."""
+    key = Key(MARKETS.get(symbol, "aave-core"), "reserve", symbol, (), "liquidation_threshold")
+    found = as_of(date)
+    derivation = found.derivation(key)
+    assert derivation is not None
+    if derivation.refusal is not None:
+        return None
+    return float(found.target.ratio(key) or 0.0)
+
+
+@pytest.mark.parametrize("date", ["2022-03-01", "2022-04-05", "2022-05-03", "2022-05-07"])
+def test_luna_lies_below_ether_before_its_fall(shared: Path, date: str) -> None:
+    luna, ether = threshold(date, "LUNA"), threshold(date, "WETH")
+    assert luna is not None
+    assert ether is not None
+    assert luna < ether
+
+
+def test_luna_is_refused_by_the_second_day_of_its_fall_and_new_borrowing_is_shut(shared: Path) -> None:
+    assert threshold("2022-05-11", "LUNA") is None
+    key = Key("illustrative", "reserve", "LUNA", (), "collateral_factor")
+    assert as_of("2022-05-11").target.ratio(key) == 0
+
+
+@pytest.mark.parametrize("symbol", ["WBTC", "WETH"])
+def test_the_rest_does_not_jump_with_it(shared: Path, symbol: str) -> None:
+    before, after = threshold("2022-05-07", symbol), threshold("2022-05-11", symbol)
+    assert before is not None
+    assert after is not None
+    assert abs(after - before) < 0.06
+
+
+def test_a_dollar_coin_is_not_riskless_before_its_depeg(shared: Path) -> None:
+    found = threshold("2023-03-09", "USDC")
+    assert found is not None
+    assert found < 0.95
+
+
+def test_the_dead_stay_in_the_universe_and_are_refused(shared: Path) -> None:
+    assert threshold("2023-03-09", "LUNA") is None
+    assert threshold("2023-03-09", "FTT") is None
