@@ -7,14 +7,15 @@ full bar look alike. A further kind is one entry in `COLUMNS`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import pairwise, takewhile
+from itertools import takewhile
 from types import MappingProxyType
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from risk.artifact import Table
 from risk.errors import DefectError
@@ -39,6 +40,18 @@ COLUMNS: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
 def key_columns(kind: Kind) -> tuple[str, ...]:
     """Columns that identify a row of a kind: those before `known_at`."""
     return tuple(takewhile(lambda name: name != "known_at", COLUMNS[kind]))
+
+
+def increasing(columns: Sequence[npt.NDArray[Any]]) -> bool:
+    """Whether rows (n,) of these columns strictly increase, the first column leading."""
+    least = len(columns[0]) - 1
+    if least < 1:
+        return True
+    less, equal = np.zeros(least, dtype=bool), np.ones(least, dtype=bool)
+    for column in columns:
+        less |= equal & (column[:-1] < column[1:])
+        equal &= column[:-1] == column[1:]
+    return bool(less.all())
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +109,7 @@ class Chunk:
             raise DefectError(
                 "the columns of a chunk are not those of its kind", field=self.kind, value=self.rows.schema
             )
-        keys = list(zip(*(self.rows[name].tolist() for name in key_columns(self.kind)), strict=True))
-        if any(a >= b for a, b in pairwise(keys)):
+        if not increasing([self.rows[name] for name in key_columns(self.kind)]):
             raise DefectError("the rows of a chunk are not in order", field=self.kind)
 
 
@@ -171,7 +183,7 @@ def collect(feed: Feed, start: int = 0, stop: int = FOREVER) -> Chunk:
 def price_series(spec: FeedSpec, rows: Table) -> tuple[PriceSeries, ...]:
     """One series a field of the price rows, in the order of their names."""
     found = []
-    for name in sorted(set(rows["field"].tolist())):
+    for name in np.unique(rows["field"]).tolist():
         part = rows.where(field=name)
         found.append(
             PriceSeries(

@@ -1,26 +1,28 @@
 """An append-only store of feed rows in Parquet, read as it was known at an instant.
 
-A folder a feed, holding ``feed.json`` and immutable Parquet parts named after their content. A part is written
-aside, flushed and renamed, so that a crash leaves no half part, and two writers never touch one file. A value
-that was revised is a second row with a later `known_at`: reads take the last one known.
+A folder a feed, holding ``feed.json`` and immutable Parquet parts. A part is named after when its rows became
+known and after its bytes; it is written aside, flushed and renamed under the folder's lock, so that a crash leaves
+no half part and two writers never disagree. Nothing is changed or taken back: a value that was revised is a second
+row with a later `known_at`, and reads take the last one known. Sources that can take rows back, such as a chain
+that reorganises, give them only once that is over; see `oracle_adapters.fetching`.
 """
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-from oracle_adapters.feed import COLUMNS, FOREVER, Chunk, FeedSpec, Kind, key_columns
+import numpy as np
+
+from oracle_adapters import parts
+from oracle_adapters.feed import COLUMNS, FOREVER, Chunk, FeedSpec, Kind, increasing, key_columns
 from risk.artifact import Table, canonical_json, json_hash
-from risk.errors import DataError
-
-Cells = tuple[Any, ...]
-"""One row, in the order of its kind's columns."""
+from risk.errors import DataError, DefectError
+from risk.market import IntArray
 
 
 class Store:
@@ -41,70 +43,119 @@ class Store:
         Raises
         ------
         DataError
-            When a row disagrees with one of the store that became known at the same instant.
+            When a row disagrees with another, or with one of the store, that became known at the same instant:
+            names both values. When the part cannot be written, e.g. on a full disk; the store is then as it was.
         """
-        held = set(_cells(self._raw(spec)))
-        new = [row for row in _cells(rows) if row not in held]
-        if not new:
+        if not len(rows):
             return 0
-        table = Table.from_rows(COLUMNS[spec.kind], new)
-        _refuse_conflicts([*held, *new], spec)
+        first, last = int(rows["known_at"].min()), int(rows["known_at"].max())
+        if first < 0:
+            raise DefectError("a row became known before 1970", field=spec.id, value=first)
         place = self._place(spec)
-        place.mkdir(parents=True, exist_ok=True)
-        _write_whole(place / "feed.json", canonical_json(asdict(spec)).encode())
-        _write_parquet(place / f"{table.digest()}.parquet", table)
-        return len(table)
+        with parts.exclusive(place):
+            held = self._rows(spec, first, last)
+            both = Table.concatenate(COLUMNS[spec.kind], [held, rows]) if len(held) else rows
+            kept = _distinct(spec, both)
+            new = both.take(kept[kept >= len(held)])
+            if len(new):
+                parts.write_whole(place / "feed.json", canonical_json(asdict(spec)).encode())
+                parts.write(place, new)
+        return len(new)
 
     def specs(self) -> tuple[FeedSpec, ...]:
-        """Feeds that the store holds, by name."""
+        """Feeds that the store holds, by name.
+
+        Raises
+        ------
+        DataError
+            When a description is damaged.
+        """
         found = []
         for path in self._folder.glob("*/feed.json"):
-            content = json.loads(path.read_bytes())
-            found.append(FeedSpec(**{**content, "kind": Kind(content["kind"])}))
+            try:
+                content = json.loads(path.read_bytes())
+                found.append(FeedSpec(**{**content, "kind": Kind(content["kind"])}))
+            except (ValueError, TypeError, KeyError) as error:
+                raise DataError(
+                    "the description of a feed is damaged", file=str(path), remedy="Remove its folder and fetch again"
+                ) from error
         return tuple(sorted(found, key=lambda spec: spec.id))
 
-    def read(self, spec: FeedSpec, *, known_at: int = FOREVER) -> Table:
+    def read(
+        self, spec: FeedSpec, *, known_at: int = FOREVER, start: int = 0, stop: int = FOREVER, **equal: str
+    ) -> Table:
         """Rows of a feed as they were known at an instant: of a revised value the last one known then.
+
+        Parameters
+        ----------
+        spec
+            Which feed.
+        known_at
+            Nothing that became known later is read.
+        start, stop
+            Only rows that became known from `start` on and before `stop`, as `Feed.fetch` has it.
+        equal
+            Only rows whose text column has a value, e.g. ``field="close"``.
 
         Raises
         ------
         DataError
             When two rows that became known at the same instant disagree, or a part is damaged.
         """
-        rows = self._raw(spec)
-        known = _cells(rows.take(rows["known_at"] <= known_at))
-        _refuse_conflicts(known, spec)
-        at = len(key_columns(spec.kind))
-        latest = {row[:at]: row for row in sorted(known, key=lambda row: row[at])}
-        return Table.from_rows(COLUMNS[spec.kind], (latest[key] for key in sorted(latest)))
+        rows = self._rows(spec, start, min(known_at, stop - 1), equal)
+        keys = key_columns(spec.kind)
+        if increasing([rows[name] for name in keys]):
+            return rows
+        rows = rows.take(_distinct(spec, rows))
+        later = np.ones(len(rows), dtype=bool)
+        later[:-1] = np.any([rows[name][:-1] != rows[name][1:] for name in keys], axis=0)
+        return rows.take(later)
 
     def content_hash(self, spec: FeedSpec, *, known_at: int = FOREVER) -> str:
         """Hash of what `read` returns; how it is laid out in parts does not matter."""
         return self.read(spec, known_at=known_at).digest()
 
+    def last_known(self, spec: FeedSpec) -> int | None:
+        """The latest `known_at` of a feed; None when nothing is held."""
+        return max((span[1] for span in map(parts.span, self._parts(spec))), default=None)
+
+    def resume_at(self, spec: FeedSpec) -> int:
+        """The instant from which a fetch goes on, itself included; 0 when nothing is held.
+
+        Rows come in the order of what they are about and never become known before it. So whatever an interrupted
+        fetch had not given yet became known at or after the last `observed_at` that it gave.
+        """
+        names = key_columns(spec.kind)
+        if names[0] != "observed_at":
+            raise DefectError("rows of a kind are not in order of time", field=spec.kind, value=names[0])
+        return parts.largest(self._parts(spec), "observed_at")
+
+    def count(self, spec: FeedSpec, start: int = 0, stop: int = FOREVER) -> int:
+        """Rows, revisions included, that became known from `start` on and before `stop`."""
+        return parts.count(self._parts(spec), start, stop - 1)
+
+    def verify(self, spec: FeedSpec) -> None:
+        """Hold every part of a feed against its name.
+
+        Raises
+        ------
+        DataError
+            Names the first part whose bytes are not those that were written.
+        """
+        with _about(spec):
+            for part in self._parts(spec):
+                parts.verify(part)
+
     def _place(self, spec: FeedSpec) -> Path:
         return self._folder / json_hash(asdict(spec))[:32]
 
-    def _raw(self, spec: FeedSpec) -> Table:
-        """All rows of all parts, in the order of the parts' names."""
-        parts = [str(path) for path in sorted(self._place(spec).glob("*.parquet"))]
-        schema = COLUMNS[spec.kind]
-        if not parts:
-            return Table.from_rows(schema, ())
-        import duckdb
+    def _parts(self, spec: FeedSpec) -> list[Path]:
+        return sorted(self._place(spec).glob("*.parquet"))
 
-        with duckdb.connect(config={"threads": 1}) as connection:
-            try:
-                query = f"SELECT {', '.join(schema)} FROM read_parquet(?)"  # noqa: S608 - names of a constant
-                found = connection.execute(query, [parts]).fetchall()
-            except duckdb.Error as error:
-                raise DataError(
-                    "a part of the store is damaged",
-                    file=str(self._folder.name),
-                    field=spec.id,
-                    remedy="Fetch it again",
-                ) from error
-        return Table.from_rows(schema, found)
+    def _rows(self, spec: FeedSpec, first: int, last: int, equal: Mapping[str, str] | None = None) -> Table:
+        """Rows known from `first` to `last`, both included, in the order of the parts."""
+        with _about(spec):
+            return parts.read(self._parts(spec), COLUMNS[spec.kind], first, last, equal or {})
 
 
 class StoredFeed:
@@ -132,50 +183,51 @@ class StoredFeed:
 
     def fetch(self, start: int, stop: int) -> Iterator[Chunk]:
         """Rows that became known from `start` on and before `stop`."""
-        rows = self._store.read(self._spec, known_at=min(self._known_at, stop - 1))
-        yield Chunk(self._spec.kind, rows.take(rows["known_at"] >= start))
+        yield Chunk(self._spec.kind, self._store.read(self._spec, known_at=self._known_at, start=start, stop=stop))
 
 
-def _cells(table: Table) -> list[Cells]:
-    return list(zip(*(column.tolist() for column in table.columns.values()), strict=True))
+@contextmanager
+def _about(spec: FeedSpec) -> Iterator[None]:
+    """Have an error about a part say which feed it is of."""
+    try:
+        yield
+    except DataError as error:
+        raise error.at(field=spec.id)
 
 
-def _refuse_conflicts(rows: Iterable[Cells], spec: FeedSpec) -> None:
-    """Rows that agree on what they are about and when it was known must agree on all."""
-    at = len(key_columns(spec.kind))
-    seen: dict[Cells, Cells] = {}
-    for row in rows:
-        if seen.setdefault(row[: at + 1], row) != row:
-            raise DataError(
-                "two values became known at one instant",
-                file=spec.id,
-                field=" ".join(str(cell) for cell in row[:at]),
-                value=sorted([str(seen[row[: at + 1]][-1]), str(row[-1])]),
-                remedy="A revision needs its own known_at",
-            )
+def _distinct(spec: FeedSpec, rows: Table) -> IntArray:
+    """Numbers of the rows in order of key and `known_at`, of equal rows only the first.
+
+    Raises
+    ------
+    DataError
+        When rows agree on what they are about and when it was known, and on nothing else.
+    """
+    names = (*key_columns(spec.kind), "known_at")
+    columns = [rows[name] for name in names]
+    if increasing(columns):
+        return np.arange(len(rows))
+    order = np.lexsort([_ranks(column) for column in reversed(columns)])
+    before, after = order[:-1], order[1:]
+    again = np.all([column[before] == column[after] for column in columns], axis=0)
+    for name in (name for name in rows.columns if name not in names):
+        if (differ := again & (rows[name][before] != rows[name][after])).any():
+            at = int(np.argmax(differ))
+            raise _conflict(spec, rows, name, (int(before[at]), int(after[at])))
+    return order[np.concatenate(([True], ~again))]
 
 
-def _write_parquet(path: Path, table: Table) -> None:
-    import duckdb
-
-    aside = path.with_name(f".{uuid4().hex}.tmp")
-    columns = {
-        name: array.astype(object) if array.dtype.kind == "U" else array for name, array in table.columns.items()
-    }
-    with duckdb.connect(config={"threads": 1}) as connection:
-        connection.register("part", columns)
-        connection.execute(f"COPY part TO '{str(aside).replace(chr(39), chr(39) * 2)}' (FORMAT parquet)")
-    _settle(aside, path)
+def _ranks(column: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Numbers that sort like the values: texts are slow to compare."""
+    return np.unique(column, return_inverse=True)[1] if column.dtype.kind == "U" else column
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    aside = path.with_name(f".{uuid4().hex}.tmp")
-    aside.write_bytes(content)
-    _settle(aside, path)
-
-
-def _settle(aside: Path, path: Path) -> None:
-    """Flush to the disk, then rename."""
-    with aside.open("rb+") as handle:
-        os.fsync(handle.fileno())
-    aside.replace(path)
+def _conflict(spec: FeedSpec, rows: Table, name: str, pair: Sequence[int]) -> DataError:
+    keys = " ".join(str(rows[key][pair[0]]) for key in key_columns(spec.kind))
+    return DataError(
+        f"two values became known at one instant, {int(rows['known_at'][pair[0]])}",
+        file=spec.id,
+        field=f"{keys} {name}" if name != "value" else keys,
+        value=sorted(str(rows[name][i]) for i in pair),
+        remedy="A revision needs its own known_at",
+    )

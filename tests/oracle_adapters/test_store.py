@@ -121,11 +121,11 @@ def test_a_process_that_dies_while_it_writes_leaves_the_store_as_it_was(tmp_path
     program = f"""
 import os
 from pathlib import Path
-from oracle_adapters import store
+from oracle_adapters import parts, store
 from tests.oracle_adapters.test_store import SPEC, bars
 kept = store.Store(Path({str(tmp_path)!r}))
 kept.append(SPEC, bars(1, 5))
-store.os.fsync = lambda handle: os._exit(9)
+parts.os.fsync = lambda handle: os._exit(9)
 kept.append(SPEC, bars(5, 9))
 """
     died = subprocess.run([sys.executable, "-c", program], check=False, cwd=Path(__file__).parents[2])
