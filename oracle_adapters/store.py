@@ -192,7 +192,7 @@ def _about(spec: FeedSpec) -> Iterator[None]:
     try:
         yield
     except DataError as error:
-        raise error.at(field=spec.id)
+        raise error.at(field=spec.id) from None
 
 
 def _distinct(spec: FeedSpec, rows: Table) -> IntArray:

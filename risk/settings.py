@@ -237,6 +237,27 @@ class OracleSettings(Model):
     latency: Duration
 
 
+class Fetch(Model):
+    """What asking a source may cost.
+
+    Attributes
+    ----------
+    attempts
+        Tries a request, the first included.
+    timeout
+        Time that one try may take.
+    budget
+        Time that a request may take with all its repeats and waits.
+    requests_per_second
+        Pace of all requests to one source; None for no limit.
+    """
+
+    attempts: int = Field(default=5, ge=1, le=20)
+    timeout: Duration = 20
+    budget: Duration = 120
+    requests_per_second: float | None = Field(default=None, gt=0, le=1000)
+
+
 class Settings(Model):
     """Everything a run is told. Paths are relative to the settings file.
 
@@ -249,6 +270,8 @@ class Settings(Model):
     positions, depth
         CSV ``account,asset,collateral,debt`` in whole tokens, and ``pair,kind,origin,size_usd,impact``. With a
         column ``known_at`` the last vintage known at the as-of date is used.
+    store
+        Folder that fetched rows are kept in; a run then reads them there and asks no source.
     """
 
     seed: int = Field(ge=0, lt=2**63)
@@ -267,6 +290,8 @@ class Settings(Model):
     changed_at: str | None = None
     positions: str | None = None
     depth: str | None = None
+    store: str | None = None
+    fetch: Fetch = Fetch()
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
