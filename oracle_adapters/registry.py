@@ -10,7 +10,7 @@ from typing import Any
 from oracle_adapters import sample
 from oracle_adapters.feed import Feed
 from oracle_adapters.files import PriceFile
-from risk.errors import SettingsError
+from risk.errors import SettingsError, SourceError
 from risk.feed_settings import FileFeed, SampleFeed
 from risk.market import NUMERAIRE
 from risk.settings import Settings
@@ -31,17 +31,34 @@ OPENERS: Mapping[type, Opener] = MappingProxyType({FileFeed: _open_file, SampleF
 """Opener by the model of a feed's settings. Heavy imports belong inside an opener."""
 
 
-def open_feeds(settings: Settings, root: Path) -> list[Feed]:
+def open_feeds(settings: Settings, root: Path, *, unreached: list[SourceError] | None = None) -> list[Feed]:
     """Feeds by asset name, and in the settings' order where an asset has several.
+
+    Parameters
+    ----------
+    settings, root
+        All settings, and the folder that paths are relative to.
+    unreached
+        Where given, a source that is not reached while it is opened is added here, and the other feeds are opened.
 
     Raises
     ------
     SettingsError
         For an asset without a feed, a feed of an unknown asset, or one that is not in US dollars.
+    SourceError
+        For a source that is not reached while it is opened.
     """
     feeds: list[Feed] = []
+    served: set[str] = set()
     for number, declared in enumerate(settings.feeds):
-        opened = OPENERS[type(declared)](declared, settings, root)
+        try:
+            opened = OPENERS[type(declared)](declared, settings, root)
+        except SourceError as error:
+            if unreached is None:
+                raise
+            unreached.append(error)
+            served.add(getattr(declared, "asset", ""))
+            continue
         for feed in opened:
             if feed.spec.base not in settings.assets:
                 raise SettingsError("no such asset", field=f"feeds.{number}.asset", value=feed.spec.base)
@@ -50,7 +67,8 @@ def open_feeds(settings: Settings, root: Path) -> list[Feed]:
                     f"only prices in {NUMERAIRE} are read", field=f"feeds.{number}.quote", value=feed.spec.quote
                 )
         feeds += opened
-    if without := sorted(set(settings.assets) - {feed.spec.base for feed in feeds}):
+    served |= {feed.spec.base for feed in feeds}
+    if without := sorted(set(settings.assets) - served):
         raise SettingsError("the asset has no feed", field=f"assets.{without[0]}", remedy="Add it under [[feeds]]")
     if len({feed.spec.id for feed in feeds}) < len(feeds):
         raise SettingsError("two feeds of one asset have one name", field="feeds", remedy="Rename one of the files")

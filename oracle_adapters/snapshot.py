@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oracle_adapters import sample
-from oracle_adapters.feed import FOREVER, Chunk, Feed, collect, price_series
-from oracle_adapters.files import read_bytes
+from oracle_adapters.feed import FOREVER, Feed, collect, price_series
+from oracle_adapters.files import PriceFile, read_bytes
 from oracle_adapters.quality import Check, assess
 from oracle_adapters.registry import open_feeds
 from oracle_adapters.tables import read_book, read_changed_at, read_depth
@@ -50,22 +50,24 @@ def build_snapshot(
     as_of
         Unix seconds; by default the settings' `as_of`, else the last known datum over all series.
     store
-        Folder of a store to which prices are added, and from which they are read.
+        Folder of fetched rows; by default that of the settings. With one, no source is asked: only files and the
+        sample are read in their place.
 
     Raises
     ------
     SettingsError
         For an asset without a feed, a feed of an unknown asset, or one that is not in US dollars.
     DataError
-        For a file that cannot be read, and when nothing was known at the instant.
+        For a file that cannot be read, a feed that was never fetched or whose part of the store is damaged, and
+        when nothing was known at the instant.
     """
     if as_of is None and settings.as_of is not None:
         as_of = parse_instant(settings.as_of)
+    if store is None and settings.store is not None:
+        store = root / settings.store
     feeds = open_feeds(settings, root)
     stop = FOREVER if as_of is None else as_of + 1
-    chunks = [collect(feed, 0, stop) for feed in feeds]
-    if store is not None:
-        chunks = [_through_store(store, feed, chunk, stop) for feed, chunk in zip(feeds, chunks, strict=True)]
+    chunks = [collect(feed if store is None else _kept(feed, store), 0, stop) for feed in feeds]
     known = [int(chunk.rows["known_at"].max()) for chunk in chunks if len(chunk.rows)]
     if not known:
         raise DataError(
@@ -106,12 +108,19 @@ def build_snapshot(
     )
 
 
-def _through_store(store: Path, feed: Feed, chunk: Chunk, stop: int) -> Chunk:
-    from oracle_adapters.store import Store
+def _kept(feed: Feed, folder: Path) -> Feed:
+    """The feed as the store holds it; files and the sample are no farther away than the store."""
+    if isinstance(feed, PriceFile | sample.SampleMarket):
+        return feed
+    from oracle_adapters.store import Store, StoredFeed
 
-    kept = Store(store)
-    kept.append(feed.spec, chunk.rows)
-    return Chunk(chunk.kind, kept.read(feed.spec, known_at=stop - 1), chunk.counted)
+    store = Store(folder)
+    if store.last_known(feed.spec) is None:
+        raise DataError(
+            "the store does not hold the feed", file=str(folder), field=feed.spec.id, remedy="Run riskcal fetch first"
+        )
+    store.verify(feed.spec)
+    return StoredFeed(store, feed.spec)
 
 
 @dataclass(frozen=True, slots=True)

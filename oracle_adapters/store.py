@@ -117,7 +117,7 @@ class Store:
 
     def last_known(self, spec: FeedSpec) -> int | None:
         """The latest `known_at` of a feed; None when nothing is held."""
-        return max((span[1] for span in map(parts.span, self._parts(spec))), default=None)
+        return max((span[1] for span in map(parts.span, self.part_files(spec))), default=None)
 
     def resume_at(self, spec: FeedSpec) -> int:
         """The instant from which a fetch goes on, itself included; 0 when nothing is held.
@@ -128,11 +128,11 @@ class Store:
         names = key_columns(spec.kind)
         if names[0] != "observed_at":
             raise DefectError("rows of a kind are not in order of time", field=spec.kind, value=names[0])
-        return parts.largest(self._parts(spec), "observed_at")
+        return parts.largest(self.part_files(spec), "observed_at")
 
     def count(self, spec: FeedSpec, start: int = 0, stop: int = FOREVER) -> int:
         """Rows, revisions included, that became known from `start` on and before `stop`."""
-        return parts.count(self._parts(spec), start, stop - 1)
+        return parts.count(self.part_files(spec), start, stop - 1)
 
     def verify(self, spec: FeedSpec) -> None:
         """Hold every part of a feed against its name.
@@ -143,19 +143,20 @@ class Store:
             Names the first part whose bytes are not those that were written.
         """
         with _about(spec):
-            for part in self._parts(spec):
+            for part in self.part_files(spec):
                 parts.verify(part)
+
+    def part_files(self, spec: FeedSpec) -> list[Path]:
+        """Files of a feed, in the order in which their rows became known."""
+        return sorted(self._place(spec).glob("*.parquet"))
 
     def _place(self, spec: FeedSpec) -> Path:
         return self._folder / json_hash(asdict(spec))[:32]
 
-    def _parts(self, spec: FeedSpec) -> list[Path]:
-        return sorted(self._place(spec).glob("*.parquet"))
-
     def _rows(self, spec: FeedSpec, first: int, last: int, equal: Mapping[str, str] | None = None) -> Table:
         """Rows known from `first` to `last`, both included, in the order of the parts."""
         with _about(spec):
-            return parts.read(self._parts(spec), COLUMNS[spec.kind], first, last, equal or {})
+            return parts.read(self.part_files(spec), COLUMNS[spec.kind], first, last, equal or {})
 
 
 class StoredFeed:

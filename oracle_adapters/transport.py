@@ -22,6 +22,7 @@ from typing import TypeVar
 from oracle_adapters.faults import Classify, classify
 from oracle_adapters.masking import mask
 from risk.errors import DefectError, SourceError
+from risk.settings import Fetch
 
 T = TypeVar("T")
 
@@ -53,6 +54,11 @@ class Manners:
     timeout: float = 20.0
     budget: float = 120.0
     requests_per_second: float | None = None
+
+    @classmethod
+    def of(cls, settings: Fetch) -> Manners:
+        """Manners that the settings ask for."""
+        return cls(**settings.model_dump())
 
 
 class Pace:
