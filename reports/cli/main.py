@@ -17,6 +17,7 @@ from risk.errors import RiskcalError
 
 VERBS = {
     "demo": "The whole chain on the embedded sample market.",
+    "fetch": "New rows of every feed into a store.",
     "feeds": "Every price series with its quality verdict.",
     "calibrate": "Fit the models: risk figures with intervals, track record.",
     "recommend": "Derive the target parameters and the next legal step.",

@@ -32,6 +32,10 @@ out_option = click.option(
     "--out", metavar="RUN", type=click.Path(path_type=Path), help="Run folder to write. Default: RUN itself."
 )
 
+store_option = click.option(
+    "--store", metavar="DIR", type=click.Path(path_type=Path), help="Folder of fetched rows. Default: the settings'."
+)
+
 
 def chain_options(command: _F) -> _F:
     """The arguments of every verb that runs the chain."""
@@ -57,6 +61,23 @@ def start_from(source: Path, *, as_of: str | None, seed: int | None) -> Start:
             "a run's snapshot is fixed", field="--as-of", value=as_of, remedy="Give the settings file instead"
         )
     return Start.from_run(source, seed=seed)
+
+
+def store_folder(start: Start | None, store: Path | None) -> Path:
+    """The folder of fetched rows: `store`, or the one that the settings name.
+
+    Raises
+    ------
+    InputError
+        When neither names one.
+    """
+    if store is not None:
+        return store
+    if start is not None and start.settings.store is not None:
+        return start.root / start.settings.store
+    raise InputError(
+        "where are the fetched rows?", field="--store", remedy="Name a folder, or set store in the settings"
+    )
 
 
 def run_folder_for(source: Path, out: Path | None) -> Path:
