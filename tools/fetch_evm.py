@@ -58,7 +58,7 @@ def fetch(package: str, digest: str, folders: tuple[str, ...], target: Path) -> 
         raise SystemExit("npm is needed to fetch the contracts; on Debian: apt-get install npm")
     with tempfile.TemporaryDirectory() as aside:
         command = [npm, "pack", "--silent", "--ignore-scripts", "--pack-destination", aside, package]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - of constants
         tarballs = list(Path(aside).glob("*.tgz"))
         if done.returncode or len(tarballs) != 1:
             raise SystemExit(f"npm could not fetch {package}: {done.stderr.strip()[-300:]}")
