@@ -97,13 +97,58 @@ _SPECS = (
         "notional_limit", "Notional limit of the tier", Dimension.USD, Decimal(0), Decimal("1e15"), -1, Rounding.DOWN
     ),
     _ratio("swap_fee", "Swap fee", "0.10", 0, Rounding.NEAREST),
+    ParameterSpec(
+        "borrow_cap",
+        "Borrow cap",
+        Dimension.TOKEN,
+        Decimal(0),
+        Decimal("1e15"),
+        -1,
+        Rounding.DOWN,
+        zero_is_unlimited=True,
+    ),
+    ParameterSpec(
+        "debt_ceiling",
+        "Debt ceiling in isolation",
+        Dimension.USD,
+        Decimal(0),
+        Decimal("1e12"),
+        -1,
+        Rounding.DOWN,
+        zero_is_unlimited=True,
+    ),
+    _ratio("reserve_factor", "Reserve factor", "1", 0, Rounding.NEAREST),
+    _ratio("liquidation_protocol_fee", "Protocol's share of the bonus", "1", 0, Rounding.NEAREST),
+    _ratio("liquidation_factor", "Liquidation factor", "1", 0, Rounding.NEAREST),
+    _ratio("optimal_utilisation", "Optimal utilisation", "1", 0, Rounding.NEAREST),
+    _ratio("base_borrow_rate", "Base borrow rate", "10", 0, Rounding.NEAREST),
+    _ratio("borrow_rate_slope_below", "Slope below the optimal utilisation", "10", 0, Rounding.NEAREST),
+    _ratio("borrow_rate_slope_above", "Slope above the optimal utilisation", "10", 0, Rounding.NEAREST),
 )
 SPECS: Mapping[str, ParameterSpec] = MappingProxyType({spec.name: spec for spec in _SPECS})
-"""The registry. A new parameter is one entry here and the policy module that derives it."""
+"""The registry. A new parameter is one entry here and the policy module that derives it.
+
+One that no policy derives yet is read from chain, kept in force and checked by the gate; it has no derivation.
+"""
+
+_COLLATERAL = frozenset({"collateral_factor", "liquidation_threshold", "liquidation_bonus"})
+_RESERVE = _COLLATERAL | {
+    "supply_cap",
+    "borrow_cap",
+    "debt_ceiling",
+    "reserve_factor",
+    "liquidation_protocol_fee",
+    "liquidation_factor",
+    "optimal_utilisation",
+    "base_borrow_rate",
+    "borrow_rate_slope_below",
+    "borrow_rate_slope_above",
+}
 
 KINDS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
-        "reserve": frozenset({"collateral_factor", "liquidation_threshold", "liquidation_bonus", "supply_cap"}),
+        "reserve": _RESERVE,
+        "efficiency_mode": _COLLATERAL,
         "market": frozenset({"initial_margin", "maintenance_margin", "notional_limit"}),
         "pool": frozenset({"swap_fee"}),
     }

@@ -185,16 +185,18 @@ class Grid:
 
     Attributes
     ----------
-    ratio, token
-        Smallest step of a ratio and of an amount in whole tokens.
+    ratio, token, usd
+        Smallest step of a ratio, of an amount in whole tokens, and of an amount in dollars.
     """
 
     ratio: Decimal
     token: Decimal
+    usd: Decimal = Decimal(1)
 
     def step(self, dimension: Dimension) -> Decimal:
-        """Smallest step of a dimension; dollars and seconds are whole."""
-        return {Dimension.RATIO: self.ratio, Dimension.TOKEN: self.token}.get(dimension, Decimal(1))
+        """Smallest step of a dimension; seconds are whole."""
+        steps = {Dimension.RATIO: self.ratio, Dimension.TOKEN: self.token, Dimension.USD: self.usd}
+        return steps.get(dimension, Decimal(1))
 
     def round(self, value: float | Decimal, dimension: Dimension, rounding: Rounding) -> Decimal:
         """Round once to the grid in the stated direction.
@@ -220,8 +222,11 @@ class Grid:
 
 GRIDS: Mapping[str, Grid] = MappingProxyType(
     {
-        # Aave v3 stores ratios in basis points and caps in whole tokens (ReserveConfiguration.sol).
-        "aave_v3": Grid(ratio=Decimal("0.0001"), token=Decimal(1)),
+        # Aave v3 stores ratios in basis points, caps in whole tokens and debt ceilings in cents
+        # (ReserveConfiguration.sol).
+        "aave_v3": Grid(ratio=Decimal("0.0001"), token=Decimal(1), usd=Decimal("0.01")),
+        # Compound III stores factors with four decimals and caps in whole tokens (Comet.sol, AssetInfo packing).
+        "compound_v3": Grid(ratio=Decimal("0.0001"), token=Decimal(1)),
         "generic": Grid(ratio=Decimal("0.0001"), token=Decimal(1)),
     }
 )

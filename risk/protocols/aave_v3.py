@@ -1,8 +1,9 @@
-"""Aave v3: collateral parameters and supply caps through the PoolConfigurator.
+"""Aave v3: the parameters of a reserve through the PoolConfigurator.
 
-Ratios are basis points, a liquidation bonus is stored as 100 % plus the bonus, caps are whole tokens and a
-cap of zero means no cap. Sources: PoolConfigurator.sol (configureReserveAsCollateral, setSupplyCap),
-ReserveConfiguration.sol (bit widths) and PercentageMath.sol (percentMul) of aave-v3-core 1.19.3.
+Ratios are basis points, a liquidation bonus is stored as 100 % plus the bonus, caps are whole tokens, a debt
+ceiling is in cents, and zero means no cap and no ceiling. Sources: PoolConfigurator.sol
+(configureReserveAsCollateral, setSupplyCap and its siblings), ReserveConfiguration.sol (bit widths) and
+PercentageMath.sol (percentMul) of aave-v3-core 1.19.3.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from typing import Any
 
 from risk.errors import InputError, RefusalError
 from risk.outcome import Finding, Severity
-from risk.parameters import Change, Key, Malformed, ParameterSet, Value
+from risk.parameters import SPECS, Change, Key, Malformed, ParameterSet, Value
 from risk.protocols.calldata import Function, checksummed
 from risk.protocols.codec import Call
-from risk.units import GRIDS, Quantity, Ratio, TokenAmount
+from risk.units import GRIDS, Dimension, Quantity, Ratio, TokenAmount, Usd
 
 HUNDRED_PERCENT = 10_000
 """PercentageMath.PERCENTAGE_FACTOR."""
@@ -26,14 +27,45 @@ CAP_MAXIMUM = 2**36 - 1
 """ReserveConfiguration.MAX_VALID_SUPPLY_CAP."""
 RATIO_MAXIMUM = 2**16 - 1
 """ReserveConfiguration.MAX_VALID_LTV and its siblings: 16 bits each."""
+CENTS = 100
+"""Units of a debt ceiling a dollar: ReserveConfiguration.DEBT_CEILING_DECIMALS is 2."""
+CEILING_MAXIMUM = 2**40 - 1
+"""ReserveConfiguration.MAX_VALID_DEBT_CEILING."""
 TRIPLE = ("collateral_factor", "liquidation_threshold", "liquidation_bonus")
-CAP = "supply_cap"
 CONFIGURE_COLLATERAL = Function(
     "configureReserveAsCollateral",
     (("asset", "address"), ("ltv", "uint256"), ("liquidationThreshold", "uint256"), ("liquidationBonus", "uint256")),
 )
-SET_SUPPLY_CAP = Function("setSupplyCap", (("asset", "address"), ("newSupplyCap", "uint256")))
-FUNCTIONS = (CONFIGURE_COLLATERAL, SET_SUPPLY_CAP)
+
+
+def _setter(name: str, argument: str) -> Function:
+    return Function(name, (("asset", "address"), (argument, "uint256")))
+
+
+SETTERS: Mapping[str, Function] = MappingProxyType(
+    {
+        "supply_cap": _setter("setSupplyCap", "newSupplyCap"),
+        "borrow_cap": _setter("setBorrowCap", "newBorrowCap"),
+        "debt_ceiling": _setter("setDebtCeiling", "newDebtCeiling"),
+        "reserve_factor": _setter("setReserveFactor", "newReserveFactor"),
+        "liquidation_protocol_fee": _setter("setLiquidationProtocolFee", "newFee"),
+    }
+)
+"""Function that sets one parameter on its own; the triple goes through `CONFIGURE_COLLATERAL`."""
+MAXIMUM: Mapping[str, int] = MappingProxyType(
+    {
+        **dict.fromkeys(TRIPLE, RATIO_MAXIMUM),
+        "liquidation_bonus": RATIO_MAXIMUM - HUNDRED_PERCENT,
+        "supply_cap": CAP_MAXIMUM,
+        "borrow_cap": CAP_MAXIMUM,
+        "debt_ceiling": CEILING_MAXIMUM,
+        "reserve_factor": HUNDRED_PERCENT,
+        "liquidation_protocol_fee": HUNDRED_PERCENT,
+    }
+)
+"""Largest raw value that the contract holds or accepts, by parameter."""
+_UNLIMITED = ("supply_cap", "borrow_cap", "debt_ceiling")
+_SCALE = {Dimension.RATIO: HUNDRED_PERCENT, Dimension.TOKEN: 1, Dimension.USD: CENTS}
 
 
 def percent_mul(value: int, percentage: int) -> int:
@@ -85,14 +117,15 @@ class AaveV3:
             When a value is missing, is not on the contract's grid, or would make the contract revert.
         """
         for change in changes:
-            if (change.key.market, change.key.kind) != (self.market, "reserve"):
+            known = change.key.parameter in MAXIMUM and change.key.kind == "reserve"
+            if change.key.market != self.market or not known:
                 raise RefusalError(f"{self.market} has no function that sets it", field=str(change.key))
             if change.after is None:
                 raise RefusalError("it cannot be taken away on chain", field=str(change.key), remedy="Set a value")
         head = ParameterSet({**base.values, **{c.key: c.after for c in changes if c.after is not None}})
         calls = []
-        for (subject, function), group in _grouped(changes):
-            call = self._collateral(subject, head) if function is CONFIGURE_COLLATERAL else self._cap(subject, head)
+        for (subject, parameter), group in _grouped(changes):
+            call = self._collateral(subject, head) if parameter in TRIPLE else self._single(subject, parameter, head)
             calls.append((any(change.tightening < 0 for change in group), call))
         return tuple(call for _, call in sorted(calls, key=lambda ranked: ranked[0]))
 
@@ -114,17 +147,17 @@ class AaveV3:
         """What the PoolConfigurator would say of the set.
 
         ======  =====================================================================================
-        A001    a value that its 16 or 36 bits cannot hold exactly
+        A001    a value that the contract's integer cannot hold exactly
         A002    ltv <= liquidationThreshold
         A003    a threshold above zero: bonus above zero and percentMul(threshold, 100 % + bonus) <= 100 %
         A004    a threshold of zero: no bonus; and no suppliers, which only the chain can tell (warning)
-        A005    a cap of zero: the contract accepts it and reads it as "no cap" (warning)
+        A005    a cap or ceiling of zero: the contract accepts it and reads it as "none" (warning)
         ======  =====================================================================================
         """
         found: list[Finding] = []
         subjects = sorted({k.subject for k in parameters.values if (k.market, k.kind) == (self.market, "reserve")})
         for subject in subjects:
-            keys = [self._key(subject, name) for name in (*TRIPLE, CAP)]
+            keys = [self._key(subject, name) for name in MAXIMUM]
             present = {key: value for key in keys if (value := parameters.values.get(key)) is not None}
             unfit = [
                 self._finding("A001", key, parameters, reason)
@@ -135,9 +168,11 @@ class AaveV3:
             raw = {key.parameter: _raw(value) for key, value in present.items()} if not unfit else {}
             if raw.keys() >= set(TRIPLE):
                 found += self._collateral_rules(subject, raw, parameters)
-            if raw.get(CAP) == 0:
-                message = "the contract reads a cap of zero as no cap"
-                found.append(self._finding("A005", self._key(subject, CAP), parameters, message, Severity.WARNING))
+            for name in _UNLIMITED:
+                if raw.get(name) == 0:
+                    what = "ceiling" if name == "debt_ceiling" else "cap"
+                    message = f"the contract reads a {what} of zero as no {what}"
+                    found.append(self._finding("A005", self._key(subject, name), parameters, message, Severity.WARNING))
         return found
 
     def _collateral_rules(self, subject: str, raw: Mapping[str, int], parameters: ParameterSet) -> Iterator[Finding]:
@@ -172,9 +207,9 @@ class AaveV3:
         stored_bonus = bonus + HUNDRED_PERCENT if threshold else bonus
         return self._call(CONFIGURE_COLLATERAL, (self._token(subject), factor, threshold, stored_bonus), keys)
 
-    def _cap(self, subject: str, head: ParameterSet) -> Call:
-        key = self._key(subject, CAP)
-        return self._call(SET_SUPPLY_CAP, (self._token(subject), *self._checked((key,), head)), (key,))
+    def _single(self, subject: str, parameter: str, head: ParameterSet) -> Call:
+        key = self._key(subject, parameter)
+        return self._call(SETTERS[parameter], (self._token(subject), *self._checked((key,), head)), (key,))
 
     def _checked(self, keys: Sequence[Key], head: ParameterSet) -> list[int]:
         """Raw values of the keys.
@@ -214,18 +249,20 @@ class AaveV3:
 
         if call.to.lower() != self.configurator.lower():
             raise refuse("the call goes to another contract", call.to)
-        function = next((f for f in FUNCTIONS if f.selector == call.data[:10].lower()), None)
-        if function is None:
+        selector = call.data[:10].lower()
+        parameter = next((name for name, f in SETTERS.items() if f.selector == selector), None)
+        if parameter is None and selector != CONFIGURE_COLLATERAL.selector:
             raise refuse("the call's function is not known", call.data[:10])
+        function = SETTERS[parameter] if parameter is not None else CONFIGURE_COLLATERAL
         asset, *numbers = function.decode(call.data)
         subject = next((s for s, token in sorted(self.tokens.items()) if token.lower() == asset), None)
         if subject is None:
             raise refuse("no reserve has this token", asset)
-        maximum = RATIO_MAXIMUM if function is CONFIGURE_COLLATERAL else CAP_MAXIMUM
+        maximum = RATIO_MAXIMUM if parameter is None else MAXIMUM[parameter]
         if max(numbers) > maximum:
             raise refuse(f"the contract's integer holds no more than {maximum}", max(numbers))
-        if function is not CONFIGURE_COLLATERAL:
-            return {self._key(subject, CAP): TokenAmount(Decimal(numbers[0]), subject)}
+        if parameter is not None:
+            return {self._key(subject, parameter): quantity(parameter, numbers[0], subject)}
         factor, threshold, stored_bonus = numbers
         if 0 < stored_bonus < HUNDRED_PERCENT + (threshold == 0):
             raise refuse("a stored bonus is 100 % plus the bonus, or zero where the threshold is", stored_bonus)
@@ -249,12 +286,21 @@ class AaveV3:
         return Key(self.market, "reserve", subject, (), parameter)
 
 
-def _grouped(changes: Sequence[Change]) -> list[tuple[tuple[str, Function], list[Change]]]:
-    """Changes by reserve and by the function that makes them, in key order."""
-    groups: dict[tuple[str, Function], list[Change]] = {}
+def quantity(parameter: str, raw: int, subject: str) -> Quantity:
+    """The quantity of a raw integer; a bonus without the 100 % that the contract adds."""
+    dimension = SPECS[parameter].dimension
+    value = Decimal(raw) / _SCALE[dimension]
+    if dimension is Dimension.TOKEN:
+        return TokenAmount(value, subject)
+    return Usd(value) if dimension is Dimension.USD else Ratio(value)
+
+
+def _grouped(changes: Sequence[Change]) -> list[tuple[tuple[str, str], list[Change]]]:
+    """Changes by reserve and by the function that makes them (its first parameter), in key order."""
+    groups: dict[tuple[str, str], list[Change]] = {}
     for change in sorted(changes, key=lambda change: change.key):
-        function = CONFIGURE_COLLATERAL if change.key.parameter in TRIPLE else SET_SUPPLY_CAP
-        groups.setdefault((change.key.subject, function), []).append(change)
+        parameter = TRIPLE[0] if change.key.parameter in TRIPLE else change.key.parameter
+        groups.setdefault((change.key.subject, parameter), []).append(change)
     return list(groups.items())
 
 
@@ -268,14 +314,12 @@ def _unfit(key: Key, value: Value) -> str | None:
         return f"an amount of {value.symbol}, not of {key.subject}"
     if not GRIDS["aave_v3"].holds(value):
         return f"not a multiple of {GRIDS['aave_v3'].step(value.dimension)}, the smallest step that the contract stores"
-    maximum = CAP_MAXIMUM if isinstance(value, TokenAmount) else RATIO_MAXIMUM
-    if key.parameter == "liquidation_bonus":
-        maximum -= HUNDRED_PERCENT
+    maximum = MAXIMUM[key.parameter]
     if not 0 <= _raw(value) <= maximum:
         return f"outside 0 to {maximum}, which is what the contract's integer holds"
     return None
 
 
 def _raw(value: Any) -> int:
-    """Basis points of a ratio, whole tokens of an amount; exact, because the grid was asserted."""
-    return int(value.value * HUNDRED_PERCENT) if isinstance(value, Ratio) else int(value.value)
+    """Basis points, whole tokens or cents; exact, because the grid was asserted."""
+    return int(value.value * _SCALE[value.dimension])
