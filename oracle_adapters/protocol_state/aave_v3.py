@@ -11,11 +11,12 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from oracle_adapters.contract_call import Call
 from oracle_adapters.protocol_state.events import Event, LastChange, last_changes
 from oracle_adapters.protocol_state.positions import Holding, book_of, received
 from oracle_adapters.protocol_state.state import Fact, MarketState, Token, counted, times_of, tokens_of
 from oracle_adapters.quality import Check
-from oracle_adapters.rpc import Block, Call, Log, Node
+from oracle_adapters.rpc import Block, Log, Node
 from risk.errors import DataError, SettingsError
 from risk.market import Book, StepBound
 from risk.parameters import Key

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
+from oracle_adapters.contract_call import Call
 from oracle_adapters.protocol_state.events import Event, last_changes
 from oracle_adapters.protocol_state.positions import Holding, address_of, book_of, received
 from oracle_adapters.protocol_state.state import Fact, MarketState, Token, counted, times_of, tokens_of
 from oracle_adapters.quality import Check
-from oracle_adapters.rpc import Block, Call, Node
+from oracle_adapters.rpc import Block, Node
 from risk.errors import DataError
 from risk.market import Book
 from risk.parameters import Key
