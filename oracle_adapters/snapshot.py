@@ -27,9 +27,10 @@ from risk.market import (
 )
 from risk.parameters import Key, ParameterSet
 from risk.settings import Settings
+from risk.structure import STRUCTURE_SCHEMA, no_structure
 from risk.units import parse_instant
 
-READS = ("seed", "assets", "feeds", "bounds", "oracles", "parameters", "changed_at", "positions", "depth")
+READS = ("seed", "assets", "feeds", "markets", "bounds", "oracles", "parameters", "changed_at", "positions", "depth")
 """Settings that the snapshot depends on."""
 
 
@@ -96,7 +97,7 @@ def build_snapshot(
         book=declared.book,
         in_force=declared.in_force,
         changed_at=declared.changed_at,
-        bounds={name: StepBound(b.step, b.relative, b.minimum_delay) for name, b in sorted(settings.bounds.items())},
+        bounds=declared.bounds,
         oracle={
             name: OracleFacts(facts.deviation, facts.heartbeat, facts.latency)
             for name, facts in sorted(settings.oracles.items())
@@ -105,6 +106,7 @@ def build_snapshot(
             QUALITY_SCHEMA, ((name, c.check, c.verdict.value, c.count, c.detail) for name, c in rows)
         ),
         settings_hash=settings.hash_of(*READS),
+        structure=declared.structure,
     )
 
 
@@ -125,12 +127,14 @@ def _kept(feed: Feed, folder: Path) -> Feed:
 
 @dataclass(frozen=True, slots=True)
 class _Declared:
-    """What comes from files beside the prices."""
+    """What comes from files, or from the chain, beside the prices."""
 
     in_force: ParameterSet
     changed_at: Mapping[Key, int]
+    bounds: Mapping[str, StepBound]
     depth: Mapping[str, LiquidityCurve]
     book: Book | None
+    structure: Table
     checks: Sequence[tuple[str, Check]]
 
 
@@ -172,6 +176,46 @@ def _declared(
         for name, count in sorted(unpriced.items()):
             detail = f"accounts with {name}, which has no price, are left out"
             checks.append(("positions", Check("unpriced", Verdict.SUSPECT, count, detail)))
-    elif sampled:
+    elif sampled and not any(m.state is not None and m.state.positions for m in settings.markets.values()):
         book = sample.positions(settings.seed, {s.base: float(s.value[-1]) for s in series if s.field == "close"})
-    return _Declared(in_force, {k: at for k, at in changed.items() if at <= as_of}, depth, book, checks)
+    bounds = {name: StepBound(b.step, b.relative, b.minimum_delay) for name, b in sorted(settings.bounds.items())}
+    changed = {key: at for key, at in changed.items() if at <= as_of}
+    said = _Declared(in_force, changed, bounds, depth, book, no_structure(), checks)
+    return said if all(m.state is None for m in settings.markets.values()) else _on_chain(said, settings, as_of, assets)
+
+
+def _on_chain(declared: _Declared, settings: Settings, as_of: int, assets: Sequence[str]) -> _Declared:
+    """What the chain says in place of what was declared of the same markets, and where the two differ."""
+    from oracle_adapters.protocol_state.read import age, joined, read_states
+
+    states = read_states(settings, as_of, assets)
+    markets = {state.market for state in states}
+    values = {key: value for key, value in declared.in_force.values.items() if key.market not in markets}
+    changed = {key: at for key, at in declared.changed_at.items() if key.market not in markets}
+    bounds, checks = dict(declared.bounds), list(declared.checks)
+    facts: list[tuple[object, ...]] = []
+    for state in states:
+        mine = [(k, v) for k, v in declared.in_force.values.items() if k.market == state.market]
+        differ = [str(key) for key, value in mine if state.parameters.get(key) != value]
+        loose = [name for name, bound in state.bounds.items() if declared.bounds.get(name, bound) != bound]
+        checks.append((state.market, age(state, as_of)))
+        for name, found in (("declared", differ), ("bounds", loose)):
+            if found:
+                detail = f"declared otherwise than the chain says, which counts, e.g. {found[0]}"
+                checks.append((state.market, Check(name, Verdict.SUSPECT, len(found), detail)))
+        checks += [(state.market, check) for check in state.checks]
+        values |= state.parameters
+        changed |= state.changed_at
+        bounds |= state.bounds
+        facts += [(state.market, "market", state.market, "block", f"{state.block.number} {state.block.hash}", 0)]
+        facts += [(state.market, f.kind, f.subject, f.fact, f.value, f.since) for f in state.structure]
+    read = any(market.state is not None and market.state.positions for market in settings.markets.values())
+    return _Declared(
+        ParameterSet(values, declared.in_force.lines),
+        changed,
+        dict(sorted(bounds.items())),
+        declared.depth,
+        joined(states) if read else declared.book,
+        Table.from_rows(STRUCTURE_SCHEMA, facts),
+        checks,
+    )

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from risk.artifact import Artifact, Table
 from risk.errors import DataError
 from risk.parameters import Key, ParameterSet
+from risk.structure import no_structure
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -212,9 +213,7 @@ class Book:
         object.__setattr__(self, "debt", frozen(self.debt))
         shape = (len(self.accounts), len(self.assets))
         if self.collateral.shape != shape or self.debt.shape != shape:
-            raise DataError(
-                "the book's arrays do not match its accounts and assets", field="book", value=self.debt.shape
-            )
+            raise DataError("its arrays do not match accounts and assets", field="book", value=self.debt.shape)
         for name, array in (("collateral", self.collateral), ("debt", self.debt)):
             if not np.isfinite(array).all() or (array < 0).any():
                 raise DataError("a position is negative or not finite", field=f"book.{name}")
@@ -278,8 +277,8 @@ class MarketSnapshot:
         Step bound by parameter name.
     oracle
         Facts by asset.
-    quality
-        Table of checks: ``series, check, verdict, count, detail``.
+    quality, structure
+        Tables of checks, and of what markets are beside numbers (`STRUCTURE_SCHEMA`).
     """
 
     as_of: int
@@ -294,6 +293,7 @@ class MarketSnapshot:
     quality: Table
     inputs: Mapping[str, str] = field(default_factory=dict)
     settings_hash: str = ""
+    structure: Table = field(default_factory=no_structure)
 
     SCHEMA = "riskcal/snapshot/1"
 
@@ -317,8 +317,7 @@ class MarketSnapshot:
         DataError
             When the snapshot has none.
         """
-        found = self.field_of(asset, "close")
-        if found is None:
+        if (found := self.field_of(asset, "close")) is None:
             raise DataError("no price series", field=asset, remedy="Give the asset a feed in the settings")
         return found
 
@@ -382,15 +381,13 @@ class MarketSnapshot:
             ),
         )
         tables = {"series": listed, "prices": prices, "depth": depth, "quality": self.quality}
+        tables |= {"structure": self.structure} if len(self.structure) else {}
         if self.book is not None:
             rows, columns = np.nonzero((self.book.collateral > 0) | (self.book.debt > 0))
-            tables["book"] = Table.from_rows(
-                {"account": "str", "asset": "str", "collateral": "f8", "debt": "f8"},
-                (
-                    (self.book.accounts[i], self.book.assets[j], self.book.collateral[i, j], self.book.debt[i, j])
-                    for i, j in zip(rows.tolist(), columns.tolist(), strict=True)
-                ),
-            )
+            names = (np.array(self.book.accounts, dtype=str)[rows], np.array(self.book.assets, dtype=str)[columns])
+            amounts = (self.book.collateral[rows, columns], self.book.debt[rows, columns])
+            columns_of = ("account", "asset", "collateral", "debt")
+            tables["book"] = Table(dict(zip(columns_of, (*names, *amounts), strict=True)))
         document = {
             "as_of": self.as_of,
             "assets": self.assets,
@@ -442,9 +439,9 @@ class MarketSnapshot:
             quality=tables["quality"],
             inputs=artifact.inputs,
             settings_hash=artifact.settings_hash,
+            structure=tables.get("structure", no_structure()),
         )
 
 
 def _joined(arrays: Iterable[npt.NDArray[Any]], dtype: type) -> npt.NDArray[Any]:
-    listed = list(arrays)
-    return np.concatenate(listed) if listed else np.empty(0, dtype=dtype)
+    return np.concatenate([np.empty(0, dtype=dtype), *arrays])

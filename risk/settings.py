@@ -17,6 +17,7 @@ from risk.feed_settings import Feed
 from risk.market import NUMERAIRE
 from risk.parameters import SPECS
 from risk.setting_types import Address, Dollars, Duration, Fraction, Model, Name, unit_reader
+from risk.state_settings import StateSource
 from risk.units import Dimension
 
 
@@ -89,16 +90,29 @@ class Execution(Model):
 
 
 class Market(Model):
-    """A place that has parameters: a lending market, a perpetuals venue, a pool venue."""
+    """A place that has parameters: a lending market, a perpetuals venue, a pool venue.
 
-    protocol: Literal["aave_v3", "generic"]
+    Attributes
+    ----------
+    configurator
+        Aave's PoolConfigurator, which calls go to.
+    state
+        Where its parameters in force, their dates and its positions are read on chain; None for from files.
+    """
+
+    protocol: Literal["aave_v3", "compound_v3", "generic"]
     chain_id: int | None = None
     configurator: Address | None = None
+    state: StateSource | None = None
 
     @model_validator(mode="after")
     def _addressed(self) -> Market:
         if self.protocol == "aave_v3" and (self.chain_id is None or self.configurator is None):
             raise ValueError("an aave_v3 market needs chain_id and configurator (the PoolConfigurator's address)")
+        if self.state is not None and (self.protocol == "generic" or self.chain_id is None):
+            raise ValueError("a market with state needs chain_id and a protocol that can be read: aave_v3, compound_v3")
+        if self.state is not None and self.state.steward is not None and self.protocol != "aave_v3":
+            raise ValueError("only an aave_v3 market has a risk steward")
         return self
 
 
@@ -309,6 +323,11 @@ class Settings(Model):
             raise ValueError(f"bounds.{unknown[0]}: no such parameter; known are {', '.join(SPECS)}")
         if stray := sorted(set(self.oracles) - set(self.assets)):
             raise ValueError(f"oracles.{stray[0]}: no such asset")
+        sources = {name: market.state for name, market in self.markets.items() if market.state is not None}
+        if len([name for name, source in sources.items() if source.steward is not None]) > 1:
+            raise ValueError("markets: bounds hold for all markets, so one market at most names a steward")
+        if self.positions is not None and (own := [name for name, source in sources.items() if source.positions]):
+            raise ValueError(f"positions: they are read on chain, too; set markets.{own[0]}.state.positions to false")
         if list(self.policy.bonus_grid) != sorted(set(self.policy.bonus_grid)):
             raise ValueError("policy.bonus_grid: must ascend")
         return self

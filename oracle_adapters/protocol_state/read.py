@@ -1,0 +1,81 @@
+"""The state of every market that declares one, at the last block of the as-of date."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
+
+from oracle_adapters.masking import secret
+from oracle_adapters.protocol_state.aave_v3 import read_aave_v3
+from oracle_adapters.protocol_state.compound_v3 import read_compound_v3
+from oracle_adapters.protocol_state.state import SILENCE, MarketState
+from oracle_adapters.quality import Check
+from oracle_adapters.rpc import Block, Node
+from risk.market import Book, Origin, Verdict
+from risk.settings import Settings
+from risk.state_settings import StateSource
+
+Reader = Callable[[str, Settings, StateSource, Node, Block, Sequence[str]], MarketState]
+READERS: Mapping[str, Reader] = MappingProxyType({"aave_v3": read_aave_v3, "compound_v3": read_compound_v3})
+"""Reader by protocol."""
+
+
+def read_states(settings: Settings, as_of: int, assets: Sequence[str]) -> list[MarketState]:
+    """State of each market with a source, at the last final block at or before an instant.
+
+    Nothing that happens on chain later changes the result.
+
+    Parameters
+    ----------
+    settings
+        The run's settings.
+    as_of
+        Unix seconds.
+    assets
+        Assets that have a price.
+
+    Raises
+    ------
+    SettingsError
+        When the environment lacks a node's URL, or an address is not what it should be.
+    EvidenceError
+        When the chain had no block yet.
+    SourceError
+        When a node cannot be asked, or keeps no state of the block.
+    """
+    found = []
+    for market, declared in sorted(settings.markets.items()):
+        if (source := declared.state) is None:
+            continue
+        node = Node(
+            secret(source.url_env), name=source.url_env, chain_id=declared.chain_id, confirmations=source.confirmations
+        )
+        block = node.block_at(as_of, low=source.first_block)
+        found.append(READERS[declared.protocol](market, settings, source, node, block, assets))
+        node.verify(block)
+    return found
+
+
+def age(state: MarketState, as_of: int) -> Check:
+    """How far the state's block lies before the as-of date."""
+    seconds = as_of - state.block.time
+    detail = f"read at block {state.block.number}, {seconds} s before the as-of date"
+    if seconds <= SILENCE:
+        return Check("block", Verdict.GOOD, state.block.number, detail)
+    return Check("block", Verdict.SUSPECT, state.block.number, f"{detail}: the node lags behind, or the chain stands")
+
+
+def joined(states: Sequence[MarketState]) -> Book | None:
+    """One book of all markets; an address that is in two markets is two accounts."""
+    books = [state.book for state in states if state.book is not None]
+    if not books:
+        return None
+    return Book(
+        tuple(account for book in books for account in book.accounts),
+        books[0].assets,
+        np.vstack([book.collateral for book in books]),
+        np.vstack([book.debt for book in books]),
+        Origin.MEASURED,
+    )

@@ -1,0 +1,20 @@
+"""What a market is beside numbers to be chosen: flags, rate strategies, memberships, the block they were read at."""
+
+from __future__ import annotations
+
+from risk.artifact import Table
+
+STRUCTURE_SCHEMA = {
+    "market": "str",
+    "kind": "str",
+    "subject": "str",
+    "fact": "str",
+    "value": "str",
+    "since": "i8",
+}
+"""Columns of the structure table: one row a fact; `since` is unix seconds, 0 where the last change is not known."""
+
+
+def no_structure() -> Table:
+    """The table where nothing is read on chain."""
+    return Table.from_rows(STRUCTURE_SCHEMA, ())
