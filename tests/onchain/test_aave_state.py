@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from eth_typing import HexStr
+from web3 import Web3
 
 from oracle_adapters.protocol_state.aave_v3 import read_aave_v3
 from oracle_adapters.protocol_state.state import Fact, MarketState
 from risk.errors import DataError, SettingsError
 from risk.market import StepBound
-from risk.parameters import Key
+from risk.parameters import Key, ParameterSet
 from risk.protocols.aave_v3 import HUNDRED_PERCENT
+from risk.protocols.proposal import encode_proposal
 from risk.settings import Settings
 from risk.units import Ratio, TokenAmount, Usd
 from tests.factories import make_settings
@@ -384,6 +387,36 @@ class TestPositions:
         state = story.read("end", settings=declared(story.market, positions=False))
         assert state.book is None
         assert "positions" not in checks(state)
+
+
+def test_what_the_codec_writes_the_chain_holds_and_the_reader_reads(story: Story) -> None:
+    """Each parameter that has a call, through calldata, the real configurator and back."""
+    start, chain = story.chain.snapshot(), story.chain
+    base = ParameterSet(dict(story.read("end").parameters))
+    head = base.replace(
+        {
+            key("collateral_factor"): bps(7700),
+            key("liquidation_threshold"): bps(8200),
+            key("liquidation_bonus"): bps(650),
+            key("supply_cap"): TokenAmount(Decimal(160_000), "WETH"),
+            key("borrow_cap"): TokenAmount(Decimal(100_000), "WETH"),
+            key("debt_ceiling", "GNO"): Usd(Decimal("7654321.09")),
+            key("reserve_factor", "DAI"): bps(2500),
+            key("liquidation_protocol_fee", "USDC"): bps(2000),
+        }
+    )
+    proposal = encode_proposal(base.diff(head), base, story.settings)
+    assert len(proposal.calls) == 6
+    for call in proposal.calls:
+        sent = chain.web3.eth.send_transaction(
+            {"from": chain.accounts[0], "to": Web3.to_checksum_address(call.to), "data": HexStr(call.data)}
+        )
+        assert chain.web3.eth.wait_for_transaction_receipt(sent, poll_latency=0.002)["status"] == 1
+    story.blocks["written"] = chain.number
+    state = story.read("written")
+    chain.revert(start)
+    assert state.parameters == head.values
+    assert {k for k, t in state.changed_at.items() if t > story.time("end")} == {c.key for c in base.diff(head)}
 
 
 def test_what_the_settings_do_not_know_is_counted(story: Story) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from risk.errors import InputError, RefusalError
 from risk.outcome import Severity
 from risk.parameters import Change, Key, Malformed, ParameterSet, Value
-from risk.protocols.aave_v3 import CAP_MAXIMUM, TRIPLE, AaveV3, percent_mul
+from risk.protocols.aave_v3 import CAP_MAXIMUM, MAXIMUM, TRIPLE, AaveV3, percent_mul, quantity
 from risk.protocols.proposal import encode_proposal
 from risk.units import Quantity, Ratio, TokenAmount, Usd
 from tests.factories import make_parameters, make_settings
@@ -173,6 +173,41 @@ def test_the_largest_cap_is_accepted_and_zero_warns() -> None:
     assert (warning.code, warning.severity) == ("A004", Severity.WARNING)
 
 
+SINGLES = {
+    "supply_cap": (TokenAmount(Decimal(1_500_000), "WETH"), 1_500_000),
+    "borrow_cap": (TokenAmount(Decimal(120_000), "WETH"), 120_000),
+    "debt_ceiling": (Usd(Decimal("1234567.89")), 123_456_789),
+    "reserve_factor": (bps(2000), 2000),
+    "liquidation_protocol_fee": (bps(1000), 1000),
+}
+
+
+@pytest.mark.parametrize("parameter", SINGLES)
+def test_each_number_with_a_setter_of_its_own(parameter: str) -> None:
+    """Borrow caps and ceilings share no call with a supply cap, and a ceiling is in cents."""
+    value, raw = SINGLES[parameter]
+    [call] = CODEC.encode([Change(key(parameter), None, value)], ParameterSet({}))
+    assert list(call.arguments.values()) == [WETH, raw]
+    assert CODEC.decode([call]) == {key(parameter): value}
+    assert call.keys == (key(parameter),)
+
+
+def test_each_number_has_its_largest_value() -> None:
+    for parameter, largest in MAXIMUM.items():
+        if parameter in SINGLES:
+            [change] = ParameterSet({}).diff(ParameterSet({key(parameter): quantity(parameter, largest, "WETH")}))
+            CODEC.encode([change], ParameterSet({}))
+            over = replace(change, after=quantity(parameter, largest + 1, "WETH"))
+            with pytest.raises(RefusalError, match="A001"):
+                CODEC.encode([over], ParameterSet({}))
+
+
+def test_rates_and_modes_have_no_call() -> None:
+    for foreign in (key("base_borrow_rate"), Key("m", "efficiency_mode", "1", (), "collateral_factor")):
+        with pytest.raises(RefusalError, match="no function"):
+            CODEC.encode([Change(foreign, None, bps(100))], ParameterSet({}))
+
+
 def test_warnings_of_the_chain_reach_the_proposal() -> None:
     base = make_parameters()
     zero = Key("lending", "reserve", "WETH", (), "supply_cap")
@@ -245,8 +280,8 @@ def test_an_unknown_market_is_listed_with_its_reason() -> None:
 
 def test_documents_are_plain() -> None:
     base = make_parameters()
-    quantity: Quantity = TokenAmount(Decimal(50_000), "WETH")
-    head = base.replace({Key("lending", "reserve", "WETH", (), "supply_cap"): quantity})
+    cap: Quantity = TokenAmount(Decimal(50_000), "WETH")
+    head = base.replace({Key("lending", "reserve", "WETH", (), "supply_cap"): cap})
     document = encode_proposal(base.diff(head), base, SETTINGS).document()
     [call] = document["calls"]
     assert call["arguments"]["newSupplyCap"] == 50_000
