@@ -29,12 +29,22 @@ class Kind(StrEnum):
     """What a chunk holds."""
 
     PRICE = "price"
+    ROUND = "round"
 
 
 COLUMNS: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
-    {Kind.PRICE: MappingProxyType({"observed_at": "i8", "field": "str", "known_at": "i8", "value": "f8"})}
+    {
+        Kind.PRICE: MappingProxyType({"observed_at": "i8", "field": "str", "known_at": "i8", "value": "f8"}),
+        Kind.ROUND: MappingProxyType(
+            {"phase": "i8", "round": "i8", "known_at": "i8", "observed_at": "i8", "started_at": "i8", "answer": "str"}
+        ),
+    }
 )
-"""Column name to type, by kind. The columns before `known_at` identify a row, and rows are sorted by them."""
+"""Column name to type, by kind. The columns before `known_at` identify a row, and rows are sorted by them.
+
+A round is known from when its feed serves it: from its update on, or from the change to its phase. Its answer is
+an exact decimal number, as text.
+"""
 
 
 def key_columns(kind: Kind) -> tuple[str, ...]:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oracle_adapters import sample
 from oracle_adapters.feed import Feed
 from oracle_adapters.files import PriceFile
+from oracle_adapters.masking import secret
 from risk.errors import SettingsError, SourceError
-from risk.feed_settings import FileFeed, SampleFeed
+from risk.feed_settings import ChainlinkFeed, FileFeed, SampleFeed
 from risk.market import NUMERAIRE
 from risk.settings import Settings
+
+if TYPE_CHECKING:
+    from oracle_adapters.rpc import Node
 
 Opener = Callable[[Any, Settings, Path], list[Feed]]
 """From one feed's settings, all settings and the folder that paths are relative to."""
@@ -27,7 +31,23 @@ def _open_sample(_: SampleFeed, settings: Settings, __: Path) -> list[Feed]:
     return [sample.SampleMarket(name, settings.seed) for name in sample.assets() if name in settings.assets]
 
 
-OPENERS: Mapping[type, Opener] = MappingProxyType({FileFeed: _open_file, SampleFeed: _open_sample})
+def _open_chainlink(feed: ChainlinkFeed, _: Settings, __: Path) -> list[Feed]:
+    from oracle_adapters.rounds import RoundPrices
+
+    return [RoundPrices(feed, _node(feed))]
+
+
+def _node(feed: ChainlinkFeed) -> Node:
+    from oracle_adapters.rpc import Node
+
+    return Node(
+        secret(feed.url_env), name=f"node:{feed.url_env}", chain_id=feed.chain_id, confirmations=feed.confirmations
+    )
+
+
+OPENERS: Mapping[type, Opener] = MappingProxyType(
+    {FileFeed: _open_file, SampleFeed: _open_sample, ChainlinkFeed: _open_chainlink}
+)
 """Opener by the model of a feed's settings. Heavy imports belong inside an opener."""
 
 

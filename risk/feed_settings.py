@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from risk.market import NUMERAIRE
-from risk.setting_types import Duration, Model, Name
+from risk.setting_types import Address, Duration, Model, Name
 
 
 class FileFeed(Model):
@@ -51,4 +51,41 @@ class SampleFeed(Model):
     kind: Literal["sample"]
 
 
-Feed = Annotated[FileFeed | SampleFeed, Field(discriminator="kind")]
+class ChainlinkFeed(Model):
+    """Prices that a Chainlink proxy served, read from its rounds.
+
+    Attributes
+    ----------
+    address
+        Of the proxy (or of one aggregator without phases).
+    url_env
+        Environment variable that holds the node's URL; it may carry a key and is never shown.
+    chain_id
+        What the node must serve.
+    confirmations
+        Blocks on top of one before what it holds is read.
+    decimals
+        What the feed must have in every phase; left out, any.
+    heartbeat
+        Longest time between two rounds, as the operator states it. An older price is left out and counted.
+    interval
+        The rounds are sampled at multiples of it.
+    sequencer
+        Uptime feed of a rollup's sequencer; while it is down, and for `grace` after, no price is taken.
+    """
+
+    kind: Literal["chainlink"]
+    asset: Name
+    quote: Name = NUMERAIRE
+    address: Address
+    url_env: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    chain_id: int = Field(default=1, gt=0)
+    confirmations: int = Field(default=12, ge=0)
+    decimals: int | None = Field(default=None, ge=0, le=36)
+    heartbeat: Duration = 3600
+    interval: Duration = 86400
+    sequencer: Address | None = None
+    grace: Duration = 3600
+
+
+Feed = Annotated[FileFeed | SampleFeed | ChainlinkFeed, Field(discriminator="kind")]

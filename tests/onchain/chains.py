@@ -176,7 +176,7 @@ class InProcessChain(Chain):
         self.web3 = Web3(_provider(self._tester))
 
     def warp(self, seconds: int) -> None:
-        self._tester.time_travel(self.now() + seconds)
+        self._tester.time_travel(self.now() + seconds + 1)  # it mines one second early
 
     def snapshot(self) -> Any:
         return self._tester.take_snapshot()
