@@ -85,8 +85,7 @@ def measure_update_rule(rows: Table) -> UpdateRule:
     early = np.sort(move[(gap < LATE * heartbeat) & (move > 0)])
     inside = np.searchsorted(early, BAND * early, side="right") - np.arange(len(early))
     n_early = int(inside.max(initial=0))
-    edge = int(np.argmax(inside)) + n_early // 10
-    deviation = float(early[edge]) if n_early >= FEWEST else None
+    deviation = float(early[int(np.argmax(inside)) + n_early // 10]) if n_early >= FEWEST else None
     return UpdateRule(heartbeat, deviation, int(gap.max()), n_late, n_early)
 
 

@@ -29,25 +29,25 @@ def table(rows: list[tuple[int, int, int, str]]) -> Table:
     return Table.from_rows(COLUMNS[Kind.ROUND], ((p, n, at, at, at, answer) for p, n, at, answer in rows))
 
 
-def simulated(
-    heartbeat: int, deviation: float, *, clock: bool, seed: int, n: int = 4000, hourly: float = 0.006
-) -> Table:
-    """A random walk watched every 12 seconds by a feed with a known rule, which takes up to 48 seconds to update.
+def simulated(heartbeat: int, deviation: float, hourly: float, *, clock: bool, seed: int, n: int) -> Table:
+    """A random walk watched 300 times a heartbeat by a feed with a known rule, which takes one to four looks to update.
 
     With `clock` it beats at multiples of the heartbeat, whatever moves came between.
     """
     rng = np.random.default_rng(seed)
-    steps = rng.standard_t(4, 300 * n) / np.sqrt(2) * hourly * np.sqrt(12 / 3600)
+    look = heartbeat // 300
+    steps = rng.standard_t(4, 300 * n) / np.sqrt(2) * hourly * np.sqrt(look / 3600)
     price = 2000 * np.exp(np.cumsum(steps))
-    found, last, beat, at = [], price[0], 0, 0
+    found: list[tuple[int, int, int, str]] = []
+    last, beat, at = price[0], 0, 0
     while len(found) < n and at < len(price):
-        time = 12 * at
-        if abs(price[at] / last - 1) >= deviation or time - beat >= heartbeat:
+        late = look * at - beat >= heartbeat
+        if late or abs(price[at] / last - 1) >= deviation:
+            due = look * at
             at = min(at + int(rng.integers(1, 5)), len(price) - 1)
-            late = time - beat >= heartbeat
-            beat = (time // heartbeat * heartbeat if clock else 12 * at) if late or not clock else beat
+            beat = (due // heartbeat * heartbeat if late else beat) if clock else look * at
             last = price[at]
-            found.append((1, len(found) + 1, 12 * at, f"{last:.8f}"))
+            found.append((1, len(found) + 1, look * at, f"{last:.8f}"))
         at += 1
     return table(found)
 
@@ -55,15 +55,16 @@ def simulated(
 @pytest.mark.parametrize("clock", [False, True])
 @pytest.mark.parametrize(
     ("heartbeat", "deviation", "hourly", "n"),
-    [(3600, 0.005, 0.006, 1500), (3600, 0.01, 0.006, 1500), (86400, 0.005, 0.0008, 400)],
+    [(3600, 0.005, 0.006, 1500), (3600, 0.01, 0.006, 1500), (86400, 0.005, 0.0008, 1000)],
 )
 def test_the_rule_is_recovered(heartbeat: int, deviation: float, hourly: float, n: int, clock: bool) -> None:
     """The heartbeat to the delay of an update, the deviation to what the price moves within that delay."""
-    rule = measure_update_rule(simulated(heartbeat, deviation, clock=clock, seed=7, n=n, hourly=hourly))
+    rule = measure_update_rule(simulated(heartbeat, deviation, hourly, clock=clock, seed=7, n=n))
     assert rule.heartbeat is not None
     assert rule.deviation is not None
-    assert heartbeat <= rule.heartbeat <= heartbeat + 60
-    assert abs(rule.deviation - deviation) <= hourly * np.sqrt(48 / 3600) / 2
+    look = heartbeat // 300
+    assert heartbeat <= rule.heartbeat <= heartbeat + 5 * look
+    assert abs(rule.deviation - deviation) <= hourly * np.sqrt(4 * look / 3600) / 2
 
 
 def test_without_a_heartbeat_none_is_measured() -> None:
