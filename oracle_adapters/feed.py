@@ -30,20 +30,41 @@ class Kind(StrEnum):
 
     PRICE = "price"
     ROUND = "round"
+    DEPTH = "depth"
+    FUNDING = "funding"
+    OPTION = "option"
 
+
+_LONG = {"observed_at": "i8", "field": "str", "known_at": "i8", "value": "f8"}
+_ROUND = {"phase": "i8", "round": "i8", "known_at": "i8", "observed_at": "i8", "started_at": "i8", "answer": "str"}
+_DEPTH = {"observed_at": "i8", "side": "str", "level": "i8", "known_at": "i8", "price": "f8", "size": "f8"}
+_OPTION = {
+    "observed_at": "i8", "instrument": "str", "known_at": "i8", "option_type": "str", "strike": "f8", "expiry": "i8",
+    "settlement": "str", "underlying": "str", "synthetic": "bool", "underlying_price": "f8", "mark": "f8",
+    "mark_iv": "f8", "bid": "f8", "ask": "f8", "open_interest": "f8", "absent": "str",
+}  # fmt: skip
 
 COLUMNS: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
     {
-        Kind.PRICE: MappingProxyType({"observed_at": "i8", "field": "str", "known_at": "i8", "value": "f8"}),
-        Kind.ROUND: MappingProxyType(
-            {"phase": "i8", "round": "i8", "known_at": "i8", "observed_at": "i8", "started_at": "i8", "answer": "str"}
-        ),
+        Kind.PRICE: MappingProxyType(_LONG),
+        Kind.ROUND: MappingProxyType(_ROUND),
+        Kind.DEPTH: MappingProxyType(_DEPTH),
+        Kind.FUNDING: MappingProxyType(_LONG),
+        Kind.OPTION: MappingProxyType(_OPTION),
     }
 )
 """Column name to type, by kind. The columns before `known_at` identify a row, and rows are sorted by them.
 
-A round is known from when its feed serves it: from its update on, or from the change to its phase. Its answer is
-an exact decimal number, as text.
+ - price: `field` is open, high, low, close, volume or rate.
+ - round: known from when its feed serves it, which is its update or the change to its phase; `answer` is an exact
+   decimal number, as text.
+- depth: one row a price, `side` ``bid`` or ``ask``, `level` from zero at the best; `size` in units of the base.
+- funding: `field` is ``rate`` (of one funding interval, paid by longs where positive), ``open_interest`` (in the
+  venue's own count, base units or contracts) or ``open_interest_value`` (in the quote).
+- option: `option_type` ``call`` or ``put``; `strike` and `underlying_price` in the quote, `mark`, `bid` and `ask`
+  in the `settlement` currency, which is the coin for an inverse option; `mark_iv` a yearly fraction;
+  `underlying` names the forward, `synthetic` where no such future is listed. `absent` names, with blanks
+  between, the figures that the venue does not give: these hold zero, for absence is a status and not a NaN.
 """
 
 
