@@ -55,9 +55,9 @@ COLUMNS: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
 )
 """Column name to type, by kind. The columns before `known_at` identify a row, and rows are sorted by them.
 
- - price: `field` is open, high, low, close, volume or rate.
- - round: known from when its feed serves it, which is its update or the change to its phase; `answer` is an exact
-   decimal number, as text.
+- price: `field` is open, high, low, close, volume or rate.
+- round: known from when its feed serves it, which is its update or the change to its phase; `answer` is an exact
+  decimal number, as text.
 - depth: one row a price, `side` ``bid`` or ``ask``, `level` from zero at the best; `size` in units of the base.
 - funding: `field` is ``rate`` (of one funding interval, paid by longs where positive), ``open_interest`` (in the
   venue's own count, base units or contracts) or ``open_interest_value`` (in the quote).

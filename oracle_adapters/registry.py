@@ -12,7 +12,7 @@ from oracle_adapters.feed import Feed
 from oracle_adapters.files import PriceFile
 from oracle_adapters.masking import secret
 from risk.errors import SettingsError, SourceError
-from risk.feed_settings import ChainlinkFeed, FileFeed, SampleFeed
+from risk.feed_settings import ChainlinkFeed, ExchangeFeed, FileFeed, SampleFeed
 from risk.market import NUMERAIRE
 from risk.settings import Settings
 
@@ -45,8 +45,14 @@ def _node(feed: ChainlinkFeed) -> Node:
     )
 
 
+def _open_exchange(feed: ExchangeFeed, _: Settings, __: Path) -> list[Feed]:
+    from oracle_adapters.exchange import open_exchange
+
+    return [open_exchange(feed)]
+
+
 OPENERS: Mapping[type, Opener] = MappingProxyType(
-    {FileFeed: _open_file, SampleFeed: _open_sample, ChainlinkFeed: _open_chainlink}
+    {FileFeed: _open_file, SampleFeed: _open_sample, ChainlinkFeed: _open_chainlink, ExchangeFeed: _open_exchange}
 )
 """Opener by the model of a feed's settings. Heavy imports belong inside an opener."""
 

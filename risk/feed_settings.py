@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from risk.market import NUMERAIRE
 from risk.setting_types import Address, Duration, Model, Name
+
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)]
+"""Name of an environment variable that holds a key; the key itself is never a setting."""
 
 
 class FileFeed(Model):
@@ -78,7 +81,7 @@ class ChainlinkFeed(Model):
     asset: Name
     quote: Name = NUMERAIRE
     address: Address
-    url_env: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    url_env: Variable
     chain_id: int = Field(default=1, gt=0)
     confirmations: int = Field(default=12, ge=0)
     decimals: int | None = Field(default=None, ge=0, le=36)
@@ -88,4 +91,57 @@ class ChainlinkFeed(Model):
     grace: Duration = 3600
 
 
-Feed = Annotated[FileFeed | SampleFeed | ChainlinkFeed, Field(discriminator="kind")]
+class ExchangeFeed(Model):
+    """Data of an exchange that ccxt knows.
+
+    Attributes
+    ----------
+    exchange
+        Its name in ccxt, e.g. ``binance``.
+    symbol
+        The market as ccxt writes it, ``BASE/QUOTE`` for spot and ``BASE/QUOTE:SETTLEMENT`` for contracts; for a
+        chain of options ``BTC/USD:BTC`` (settled in the coin). Its base is the asset.
+    data
+        ``ohlcv`` bars, the ``order_book`` of a spot market, ``funding`` rates, ``open_interest``, or the chain of
+        ``options``. Books and chains, and open interest without a `start`, are sampled when they are fetched.
+    timeframe
+        Bar length, spacing of the open interest, or time between fundings: minutes, hours, days or weeks.
+    start
+        ISO date from which history is fetched.
+    levels
+        Prices a side that are asked of an order book.
+    base_url
+        Another address for the venue, e.g. of a proxy before it; the paths stay the venue's.
+    api_key_env, secret_env, password_env
+        Names of environment variables with keys, for venues that want them for public data.
+    """
+
+    kind: Literal["exchange"]
+    asset: Name
+    exchange: str = Field(pattern=r"^[a-z0-9_]+$", max_length=64)
+    symbol: str = Field(pattern=r"^[^\s/:\-]+/[^\s/:\-]+(:[^\s/:\-]+(-\d{6})?)?$", max_length=64)
+    data: Literal["ohlcv", "order_book", "funding", "open_interest", "options"] = "ohlcv"
+    timeframe: str = Field(default="1d", pattern=r"^[1-9]\d{0,3}[mhdw]$")
+    start: str | None = None
+    levels: int = Field(default=100, ge=1, le=5000)
+    base_url: str | None = Field(default=None, pattern=r"^https?://[^\s?#]+$")
+    api_key_env: Variable | None = None
+    secret_env: Variable | None = None
+    password_env: Variable | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        base, _, rest = self.symbol.partition("/")
+        contract = ":" in rest
+        if base != self.asset:
+            raise ValueError(f"the symbol's base is {base} and the asset {self.asset}; write the pair as BASE/QUOTE")
+        if self.data == "order_book" and contract:
+            raise ValueError("depth is of a spot market, BASE/QUOTE: a book of contracts does not take the asset")
+        if self.data in ("funding", "open_interest", "options") and not contract:
+            raise ValueError(f"{self.data} is of a contract; write its symbol as BASE/QUOTE:SETTLEMENT")
+        if self.data in ("ohlcv", "funding") and self.start is None:
+            raise ValueError(f"{self.data} needs a start, the date from which history is fetched")
+        return self
+
+
+Feed = Annotated[FileFeed | SampleFeed | ChainlinkFeed | ExchangeFeed, Field(discriminator="kind")]
