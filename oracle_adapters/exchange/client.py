@@ -2,7 +2,7 @@
 
 ccxt keeps the venue's rate limit; `oracle_adapters.transport` repeats what may be repeated. What ccxt does not
 tell is read from the HTTP answers themselves: the status (it calls 404 and 503 by one name), ``Retry-After``, and
-whether the body was JSON at all (of a page of HTML it would make bars without values).
+whether the body was JSON, with a list in it (of a page of HTML, or of ``7``, it would make an empty page of bars).
 """
 
 from __future__ import annotations
@@ -68,9 +68,7 @@ class Venue:
         self.name = name
         if self.name not in ccxt.exchanges:
             near = get_close_matches(self.name, ccxt.exchanges, n=3)
-            remedy = (
-                f"Near it are {', '.join(near)}" if near else f"ccxt {ccxt.__version__} knows {len(ccxt.exchanges)}"
-            )
+            remedy = f"Near it are {', '.join(near)}" if near else "The names are those of ccxt.exchanges"
             raise SettingsError("ccxt knows no such exchange", field="feeds.exchange", value=self.name, remedy=remedy)
         config = {key: secret(variable) for key, variable in keys.items()}
         self.exchange: Any = getattr(ccxt, name)({**config, "enableRateLimit": True})
@@ -83,6 +81,7 @@ class Venue:
         self._clock = clock
         self._lock = threading.Lock()
         self._answer: tuple[int, Mapping[str, str]] | None = None
+        self._told: Any = None
 
     def call(self, method: str, *arguments: Any, what: str) -> Any:
         """Ask the exchange by a method of ccxt, and repeat it while that may help.
@@ -172,15 +171,18 @@ class Venue:
             )
 
     def _once(self, timeout: float, method: str, arguments: tuple[Any, ...]) -> Any:
-        self._answer = None
+        self._answer, self._told = None, None
         self.exchange.timeout = int(timeout * 1000)
-        return getattr(self.exchange, method)(*arguments)
+        found = getattr(self.exchange, method)(*arguments)
+        if not found and not _lists(self._told):
+            raise LookupError("ccxt made nothing of an answer that lists nothing")
+        return found
 
     def _heard(self, response: Any, *_: Any, **__: Any) -> None:
         """Note what an answer was, and refuse one that should be JSON and is not."""
         self._answer = (response.status_code, dict(response.headers))
         if response.ok and not response.is_redirect:
-            json.loads(response.text)
+            self._told = json.loads(response.text)
 
     def _classify(self, error: BaseException) -> Fault | None:
         """Read the exceptions of ccxt by the HTTP status behind them, where there was one, then by their class."""
@@ -233,6 +235,13 @@ def quote_of(symbol: str) -> str:
 def seconds_of(timeframe: str) -> int:
     """Seconds of e.g. ``15m``, ``1h``, ``1d`` or ``1w``."""
     return int(timeframe[:-1]) * {"m": 60, "h": 3600, "d": 86400, "w": 604_800}[timeframe[-1]]
+
+
+def _lists(told: Any) -> bool:
+    """Whether an answer has a list in it, or says that it has none: so a venue tells that there is no datum."""
+    if isinstance(told, dict):
+        return any(_lists(part) for part in told.values())
+    return told is None or isinstance(told, list)
 
 
 def _moved(address: Any, base_url: str) -> Any:

@@ -88,7 +88,8 @@ def depth_rows(
     Raises
     ------
     DataError
-        For a price that is not above zero, a negative size, or a best bid that is not below the best ask.
+        For a price that is not above zero, a negative size, a best bid that is not below the best ask, and a
+        book without an order.
     """
     rows: list[tuple[object, ...]] = []
     best: dict[str, float] = {}
@@ -106,6 +107,8 @@ def depth_rows(
         if ordered:
             best[side] = ordered[0]
         rows += [(at, side, number, at, price, sizes[price]) for number, price in enumerate(ordered)]
+    if not rows:
+        raise DataError("the book is empty", file=source, field="bid, ask", remedy="Is the market halted?")
     if len(best) == 2 and best["bid"] >= best["ask"]:
         raise DataError("the book is crossed", file=source, field="bid, ask", value=[best["bid"], best["ask"]])
     return Table.from_rows(COLUMNS[Kind.DEPTH], rows), total(counted)
@@ -161,16 +164,16 @@ def order_book_curve(
         price, size = price[::-1], size[::-1]
     if (price[0] > mid) if side == "bid" else (price[0] < mid):
         raise DataError("the book's best price lies beyond the middle", field=where, value=[float(price[0]), mid])
-    # Both in dollars: what is given, at the middle price, and what the level's price leaves of it.
-    given, kept = (mid * size, price * size) if side == "bid" else (price * size, mid * size)
+    # In units of the quote: what is given, at the middle price, and what of it the level's price takes.
+    given, lost = (mid if side == "bid" else price) * size, abs(price - mid) * size
     ends = np.cumsum(given)
     if kind is Impact.AVERAGE:
-        impact = 1 - np.cumsum(kept) / ends
+        impact = np.cumsum(lost) / ends
         sizes, impact = np.insert(ends, 0, ends[0] * EDGE), np.insert(impact, 0, impact[0])
     else:
         begins = np.concatenate(([ends[0] * EDGE], ends[:-1] * (1 + EDGE)))
-        sizes, impact = np.column_stack([begins, ends]).ravel(), np.repeat(1 - kept / given, 2)
-    sizes, impact = np.maximum.accumulate(sizes), np.maximum.accumulate(np.clip(impact, 0.0, None))
+        sizes, impact = np.column_stack([begins, ends]).ravel(), np.repeat(lost / given, 2)
+    sizes, impact = np.maximum.accumulate(sizes), np.maximum.accumulate(impact)
     wider = np.diff(sizes, prepend=0.0) > 0  # a level of less than an edge is dust
     names = (base, quote) if side == "bid" else (quote, base)
     return LiquidityCurve(*names, sizes[wider] * quote_usd, impact[wider], kind, Origin.MEASURED)

@@ -99,7 +99,10 @@ class OptionChain:
         if self._venue.name == "deribit":
             asked = {"currency": self._settlement, "kind": "option"}
             told = self._venue.call("public_get_get_book_summary_by_currency", asked, what=what)
-            stamps, options, unread = read_deribit(told["result"])
+            summaries = told.get("result") if isinstance(told, dict) else None
+            if not isinstance(summaries, list) or not all(isinstance(row, dict) for row in summaries):
+                raise DataError("the venue's answer has another shape", file=self._spec.id, field="result")
+            stamps, options, unread = read_deribit(summaries)
         else:
             self._venue.load_markets()
             told = self._venue.call("fetch_option_chain", self._settings.asset, what=what)

@@ -47,9 +47,9 @@ def declared(exchange: str, **more: Any) -> Any:
 
 
 def routes(exchange: str, rows: Rows) -> dict[str, Route]:
-    return deribit(ticks=rows) if exchange == "deribit" else {"binance": binance, "coinbase": coinbase, "kraken": kraken}[
-        exchange
-    ](rows)  # fmt: skip
+    if exchange == "deribit":
+        return deribit(ticks=rows)
+    return {"binance": binance, "coinbase": coinbase, "kraken": kraken}[exchange](rows)
 
 
 def expected(rows: Rows) -> dict[tuple[int, str], float]:
