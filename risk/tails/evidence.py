@@ -14,7 +14,8 @@ from risk.market import FloatArray, IntArray
 from risk.settings import Settings
 from risk.tails.states import parameter_prior
 from risk.validation.assumptions import AssumptionTest, residual_tests
-from risk.validation.coverage import coverage_test, quantile_loss
+from risk.validation.coverage import coverage_test
+from risk.validation.scores import quantile_loss
 from risk.volatility.models import FitResult, ParameterPrior, VolatilityModel
 from risk.volatility.prior import load_prior
 from risk.volatility.race import Race, WalkForward, race, walk_forward

@@ -1,4 +1,4 @@
-"""Coverage tests and scores against published values, their own limits and simulated laws."""
+"""Unconditional coverage against published values and an exact binomial law."""
 
 from __future__ import annotations
 
@@ -6,62 +6,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.special import ndtri, stdtrit
 from scipy.stats import binomtest
 
 from risk.errors import DataError
 from risk.validation.coverage import (
     TrafficLight,
     coverage_test,
-    fz0_score,
-    independence_test,
+    first_failure_test,
     kupiec_acceptance,
-    markov_ratio,
-    quantile_loss,
+    plus_factor,
     traffic_light,
 )
-
-
-def portable_series() -> tuple[np.ndarray, np.ndarray]:
-    """Park-Miller uniforms from seed 20240101 through a t4 quantile, with volatility that goes in circles."""
-    u = np.empty(1000)
-    x = 20240101
-    for i in range(1000):
-        x = (16807 * x) % 2147483647
-        u[i] = x / 2147483647
-    sigma = 0.02 * (1 + 0.5 * np.sin(2 * np.pi * np.arange(1, 1001) / 250))
-    return sigma * stdtrit(4, u), sigma
-
-
-@pytest.mark.parametrize(
-    ("a", "hits", "transitions", "pof", "cc", "cci"),
-    [
-        (0.01, 42, (916, 41, 41, 1), 57.5927716821, 58.0167400908, 0.4239684088),
-        (0.025, 56, (889, 54, 54, 2), 29.3215534159, 29.8468318614, 0.5252784456),
-        (0.05, 82, (838, 79, 79, 3), 18.2203891247, 21.2138470447, None),
-    ],
-)
-def test_portable_series(
-    a: float, hits: int, transitions: tuple[int, ...], pof: float, cc: float, cci: float | None
-) -> None:
-    """Values of the R packages rugarch, GAS and esback; the quantile inside R is good to 1e-9."""
-    r, sigma = portable_series()
-    assert r.sum() == pytest.approx(0.809113915200692, abs=1e-12)
-    exceptions = -r > -sigma * ndtri(a)
-    test = coverage_test(int(exceptions.sum()), 1000, a)
-    assert test.n_exceptions == hits
-    assert test.likelihood_ratio == pytest.approx(pof, rel=1e-9)
-    order = independence_test(exceptions, a)
-    assert order.transitions == transitions
-    assert order.conditional_coverage == pytest.approx(cc, rel=1e-9)
-    if cci is not None:
-        assert order.independence == pytest.approx(cci, rel=1e-8)
-
-
-def test_quantile_loss_of_the_portable_series() -> None:
-    r, sigma = portable_series()
-    score = quantile_loss(-r, -sigma * ndtri(0.01), 0.99)
-    assert score.mean() == pytest.approx(0.00137125357166, rel=1e-9)
 
 
 def test_matlab_documentation() -> None:
@@ -69,9 +24,9 @@ def test_matlab_documentation() -> None:
     test = coverage_test(57, 1043, 0.05)
     assert test.likelihood_ratio == pytest.approx(0.46147, abs=5e-6)
     assert test.likelihood_ratio_p_value == pytest.approx(0.49694, abs=5e-6)
-    ratio = markov_ratio(932, 53, 53, 4)
-    assert ratio == pytest.approx(0.25866, abs=5e-6)
-    assert ratio + test.likelihood_ratio == pytest.approx(0.72013, abs=5e-6)
+    first = first_failure_test(58, 0.05)
+    assert first.statistic == pytest.approx(1.7354, abs=5e-5)
+    assert first.p_value == pytest.approx(0.18773, abs=5e-6)
 
 
 def test_acceptance_regions() -> None:
@@ -79,11 +34,44 @@ def test_acceptance_regions() -> None:
     assert coverage_test(0, 250, 0.01).likelihood_ratio == pytest.approx(5.03, abs=5e-3)
     assert kupiec_acceptance(250, 0.01) == (1, 6)
     assert kupiec_acceptance(1826, 0.01) == (11, 27)
-    # Kupiec (1995), table of non-rejection regions at 5 %.
-    assert kupiec_acceptance(255, 0.05) == (7, 20)
-    assert kupiec_acceptance(1000, 0.05) == (38, 64)
-    assert kupiec_acceptance(510, 0.01) == (2, 10)
     assert coverage_test(0, 250, 0.01).too_many_p_value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("p", "regions"),
+    [
+        (0.01, ((1, 6), (2, 10), (5, 16))),
+        (0.025, ((3, 11), (7, 20), (16, 35))),
+        (0.05, ((7, 20), (17, 35), (38, 64))),
+        (0.075, ((12, 27), (28, 50), (60, 91))),
+        (0.10, ((17, 35), (39, 64), (82, 119))),
+    ],
+)
+def test_non_rejection_regions(p: float, regions: tuple[tuple[int, int], ...]) -> None:
+    """Kupiec (1995), table 3, at 5 %: 255, 510 and 1,000 bars.
+
+    Its "N < 7" at 255 bars and 1 % names no lower end: by the formula zero exceptions have a ratio of 5.13.
+    """
+    for n, region in zip((255, 510, 1000), regions, strict=True):
+        assert kupiec_acceptance(n, p) == region
+
+
+def test_one_sided_ratio() -> None:
+    """The signed root halves the two-sided p-value on its own side, and goes the other way on the other."""
+    many, few = coverage_test(9, 250, 0.01), coverage_test(0, 250, 0.01)
+    assert many.signed_root**2 == pytest.approx(many.likelihood_ratio)
+    assert 2 * many.signed_root_p_value == pytest.approx(many.likelihood_ratio_p_value, rel=1e-9)
+    assert few.signed_root_p_value == pytest.approx(1 - few.likelihood_ratio_p_value / 2, rel=1e-9)
+
+
+@given(m=st.integers(1, 5000), p=st.floats(0.001, 0.5))
+def test_first_failure(m: int, p: float) -> None:
+    """A first exception at the expected bar is no surprise; the ratio is of geometric laws."""
+    from scipy.stats import geom
+
+    expected = 2 * (geom.logpmf(m, 1 / m) - geom.logpmf(m, p)) if m > 1 else -2 * np.log(p)
+    assert first_failure_test(m, p).statistic == pytest.approx(expected, rel=1e-6, abs=1e-9)
+    assert first_failure_test(round(1 / p), p).statistic < 0.1
 
 
 @given(n=st.integers(1, 400), share=st.floats(0, 1), p=st.floats(0.001, 0.5))
@@ -102,57 +90,17 @@ def test_traffic_light() -> None:
         assert 100 * coverage_test(x, 250, 0.01).too_few_p_value == pytest.approx(percent, abs=5.1e-3)
         zone = TrafficLight.GREEN if x <= 4 else TrafficLight.YELLOW if x <= 9 else TrafficLight.RED
         assert traffic_light(x) is zone
-
-
-def test_scores_are_least_at_the_truth() -> None:
-    """Strict consistency: over 200,000 t5 losses every move of VaR or ES by a tenth costs on average."""
-    losses = np.random.default_rng(0).standard_t(5, 200_000)
-    a = 0.025
-    var = -stdtrit(5, a)
-    # Closed form of the Student-t shortfall (McNeil et al. 2015, example 2.15).
-    density = 0.3796066898224944 * (1 + var**2 / 5) ** -3
-    es = density / a * (5 + var**2) / 4
-
-    def mean(v: float, e: float) -> tuple[float, float]:
-        full = np.full(losses.size, 1.0)
-        return quantile_loss(losses, v * full, 1 - a).mean(), fz0_score(losses, v * full, e * full, 1 - a).mean()
-
-    best = mean(var, es)
-    for factor in (0.9, 1.1):
-        assert mean(factor * var, es)[0] > best[0]
-        assert mean(var, factor * es)[1] > best[1]
-
-
-def test_scores_and_units() -> None:
-    rng = np.random.default_rng(1)
-    losses, var = rng.standard_normal(50), rng.uniform(0.5, 2, 50)
-    one, two = (fz0_score(100 * losses, 100 * k * var, 130 * k * var, 0.99) for k in (1.0, 1.2))
-    raw_one, raw_two = (fz0_score(losses, k * var, 1.3 * k * var, 0.99) for k in (1.0, 1.2))
-    np.testing.assert_allclose(one - two, raw_one - raw_two, atol=1e-12)
-
-
-def test_independence_sees_clusters() -> None:
-    clustered = np.zeros(1000, dtype=bool)
-    clustered[100:110] = True
-    spread = np.zeros(1000, dtype=bool)
-    spread[::100] = True
-    assert independence_test(clustered, 0.01).independence_p_value < 1e-10
-    assert independence_test(spread, 0.01).independence_p_value > 0.5
-    assert independence_test(np.zeros(100, dtype=bool), 0.01).independence == 0.0
+    plus = (0.40, 0.50, 0.65, 0.75, 0.85, 1.00, 1.00)
+    assert tuple(plus_factor(x) for x in range(5, 12)) == plus
+    assert {plus_factor(x) for x in range(5)} == {0.0}
+    assert [plus_factor(x) > 0 for x in range(12)] == [traffic_light(x) is not TrafficLight.GREEN for x in range(12)]
 
 
 def test_hostile_input() -> None:
     for x, n, p in ((-1, 10, 0.01), (11, 10, 0.01), (0, 0, 0.01), (1, 10, 0.0), (1, 10, 1.0)):
         with pytest.raises(DataError):
             coverage_test(x, n, p)
-    one = np.ones(3)
-    with pytest.raises(DataError, match="finite"):
-        quantile_loss(np.array([1.0, np.nan, 1.0]), one, 0.99)
-    with pytest.raises(DataError, match="one length"):
-        quantile_loss(one, np.ones(2), 0.99)
-    with pytest.raises(DataError, match="positive"):
-        fz0_score(one, one, -one, 0.99)
-    with pytest.raises(DataError, match="confidence"):
-        quantile_loss(one, one, 1.0)
-    with pytest.raises(DataError, match="two bars"):
-        independence_test(np.array([True]), 0.01)
+    with pytest.raises(DataError, match="counted"):
+        plus_factor(-1)
+    with pytest.raises(DataError, match="counted"):
+        first_failure_test(0, 0.01)
