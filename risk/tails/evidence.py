@@ -12,6 +12,7 @@ from risk.calibration import Side
 from risk.errors import RefusalError
 from risk.market import FloatArray, IntArray
 from risk.settings import Settings
+from risk.streams import stream
 from risk.tails.states import parameter_prior
 from risk.validation.assumptions import AssumptionTest, residual_tests
 from risk.validation.coverage import coverage_test
@@ -29,9 +30,17 @@ Row = tuple[object, ...]
 
 RACE_SCHEMA = {
     "subject": "str", "model": "str", "score": "f8", "difference": "f8", "standard_error": "f8", "n": "i8",
-    "winner": "bool", "status": "str",
+    "winner": "bool", "status": "str", "better_p_value": "f8", "set_p_value": "f8", "in_set": "bool", "crps": "f8",
+    "quantile_loss": "f8", "fz0": "f8", "fz0_better_p_value": "f8", "fz0_set_p_value": "f8",
 }  # fmt: skip
-"""`score` is the mean out-of-sample log score in nats a bar, larger is better; `difference` to the benchmark ewma_t."""
+"""`score` is the mean out-of-sample log score in nats a bar, larger is better; `difference` to the benchmark ewma_t.
+
+P-values: of Diebold and Mariano against "better than the benchmark", and of the model confidence set, which holds the
+model (`in_set`) from 10 % on. CRPS, quantile loss and FZ0 are means, smaller is better, the latter two of falls at the
+highest confidence raced.
+"""
+_NOT_COMPARED = (1.0, 1.0, True, 0.0, 0.0, 0.0, 1.0, 1.0)
+"""What stands in the columns after `status` where there was no race: nothing speaks against any model."""
 TRACK_SCHEMA = {
     "subject": "str", "model": "str", "confidence": "f8", "side": "str", "n": "i8", "exceptions": "i8",
     "expected": "f8", "p_one_sided": "f8", "p_two_sided": "f8", "quantile_loss": "f8",
@@ -61,7 +70,7 @@ class EvidenceRows:
 class RaceResult:
     """The winner, and the walk-forward it won; without one the default model stands in."""
 
-    winner: VolatilityModel
+    winner: str
     walk: WalkForward | None = None
     summary: Race | None = None
 
@@ -93,7 +102,7 @@ def run_race(
         )  # fmt: skip
     except RefusalError:
         return RaceResult(default)
-    summary = race(walk)
+    summary = race(walk, generator=stream(settings.seed, "race", "confidence_set"))
     return RaceResult(summary.winner, walk, summary)
 
 
@@ -110,26 +119,30 @@ def evidence_rows(
         race=_race_rows(subject, result, fits),
         track_record=() if walk is None else _track_rows(subject, walk),
         exceptions=() if walk is None else _exception_rows(subject, observed_at, walk, result.winner),
-        assumptions=_assumption_rows(subject, fits[result.winner], shocks),
+        assumptions=_assumption_rows(subject, fits[VolatilityModel(result.winner)], shocks),
     )
 
 
 def _race_rows(subject: str, result: RaceResult, fits: Mapping[VolatilityModel, FitResult]) -> tuple[Row, ...]:
     if result.summary is None or result.walk is None:
         return tuple(
-            (subject, str(kind), 0.0, 0.0, 0.0, 0, kind is result.winner, f"not raced, fit {found.status}")
-            for kind, found in fits.items()
+            (subject, str(k), 0.0, 0.0, 0.0, 0, k == result.winner, f"not raced, fit {found.status}", *_NOT_COMPARED)
+            for k, found in fits.items()
         )
     rows: list[Row] = []
     for entry in result.summary.entries:
         track = result.walk.tracks[entry.model]
-        status = f"fit {fits[entry.model].status}"
+        status = f"fit {fits[VolatilityModel(entry.model)].status}"
+        if not entry.has_density:
+            status += ", quantiles only"
         if track.n_carried:
             status += f", {track.n_carried} of {len(track.refits)} refits failed"
         rows.append(
             (
                 subject, str(entry.model), entry.log_score, entry.difference, entry.difference_error,
-                result.summary.n_observations, entry.model is result.winner, status,
+                result.summary.n_observations, entry.model == result.winner, status, entry.p_better,
+                entry.confidence_set, entry.in_set, entry.crps, entry.quantile_loss, entry.fz0,
+                entry.fz0_comparison.p_better, entry.fz0_confidence_set,
             )
         )  # fmt: skip
     return tuple(rows)
@@ -156,7 +169,7 @@ def _track_rows(subject: str, walk: WalkForward) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def _exception_rows(subject: str, observed_at: IntArray, walk: WalkForward, winner: VolatilityModel) -> tuple[Row, ...]:
+def _exception_rows(subject: str, observed_at: IntArray, walk: WalkForward, winner: str) -> tuple[Row, ...]:
     track = walk.tracks[winner]
     column = walk.confidences.index(EXCEPTION_CONFIDENCE)
     return tuple(

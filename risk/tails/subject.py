@@ -166,9 +166,10 @@ def _calibrate(task: SubjectTask, settings: Settings) -> SubjectOutcome:
     priors = {kind: parameter_prior(prior, kind, task.series.interval) for kind in kinds}
     fits = {kind: fit(kind, returns, prior=priors[kind]) for kind in kinds}
     result = run_race(observed_at, returns, kinds, task.series.interval, settings)
-    best = fits[result.winner]
+    winner = VolatilityModel(result.winner)
+    best = fits[winner]
     if best.status not in (FitStatus.CONVERGED, FitStatus.BOUNDARY):
-        raise RefusalError(f"the fit of {result.winner} ended as {best.status}")
+        raise RefusalError(f"the fit of {winner} ended as {best.status}")
     name = task.stream_name
     draws = {
         kind: posterior_draws(
@@ -182,11 +183,11 @@ def _calibrate(task: SubjectTask, settings: Settings) -> SubjectOutcome:
         if found.usable
     }
     shocks = fit_shocks(best.residuals, prior=prior)
-    model = _path_model(task, settings, prior, best, draws[result.winner], shocks, observed_at, returns)
+    model = _path_model(task, settings, prior, best, draws[winner], shocks, observed_at, returns)
     if result.walk is None:
         model = _noted(model, "not_raced")
     request = figure_request(task, settings)
-    residuals = residuals_by_draw(best, returns, draws[result.winner])
+    residuals = residuals_by_draw(best, returns, draws[winner])
     shock_draws = shocks.draws(stream(settings.seed, "shocks", name), residuals)
     figures = [
         *simulated_figures(model, shock_draws, request, start="conditional"),
@@ -196,6 +197,8 @@ def _calibrate(task: SubjectTask, settings: Settings) -> SubjectOutcome:
     ]
     for kind, rows in draws.items():
         labelled = _noted(model, "not_converged") if fits[kind].status is FitStatus.NOT_CONVERGED else model
+        if result.summary is not None and not result.summary.entry(kind).in_set:
+            labelled = _noted(labelled, "outside_confidence_set")
         figures += parametric_figures(labelled, rows, method=str(kind), confidences=request.confidences)
     evidence = evidence_rows(task.subject, observed_at, result, fits, model.shocks)
     return SubjectOutcome(task.subject, model, tuple(figures), evidence)

@@ -121,7 +121,7 @@ def diebold_mariano(scores: Array, reference: Array, *, horizon: int = 1, n_lags
 
 
 def model_confidence_set(
-    scores: Mapping[str, Array], *, n_resamples: int = 1000, block: int | None = None, seed: int = 0
+    scores: Mapping[str, Array], *, n_resamples: int = 1000, block: int | None = None, generator: np.random.Generator
 ) -> dict[str, float]:
     """P-values of the model confidence set (Hansen, Lunde and Nason 2011), by the package arch.
 
@@ -134,8 +134,8 @@ def model_confidence_set(
         Of the same bars, smaller is better.
     n_resamples, block : int
         Mean block of the bootstrap; by default the root of n, rounded up.
-    seed : int
-        The same seed gives the same p-values, whatever the order of the models.
+    generator : numpy.random.Generator
+        In the same state it gives the same p-values, whatever the order of the models.
 
     Returns
     -------
@@ -163,7 +163,7 @@ def model_confidence_set(
         n = columns[distinct[0]].size
         frame = pd.DataFrame({name: columns[name] for name in distinct})
         size = math.ceil(math.sqrt(n)) if block is None else block
-        found = MCS(frame, size=0.1, reps=n_resamples, block_size=size, method="R", seed=seed)
+        found = MCS(frame, size=0.1, reps=n_resamples, block_size=size, method="R", seed=generator)
         found.compute()
         p_values = {str(name): float(p) for name, p in found.pvalues["Pvalue"].items()}
     return {name: p_values[stands_for[name]] for name in scores}
@@ -224,8 +224,8 @@ def date_block_bootstrap(
 
     # Values centred first: sums of small differences would else carry the rounding of their level.
     estimate = float(rows.mean())
-    totals = block_sums(np.bincount(inverse, rows - estimate))
-    sizes = block_sums(np.bincount(inverse, np.ones(rows.size)))
+    totals = block_sums(np.bincount(inverse, rows - estimate).astype(np.float64))
+    sizes = block_sums(np.bincount(inverse).astype(np.float64))
     starts = generator.integers(0, n, (n_resamples, n_blocks))
     centred = totals[starts].sum(axis=1) / sizes[starts].sum(axis=1)
     lower, upper = np.quantile(centred, [0.05, 0.95]) + estimate

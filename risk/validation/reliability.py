@@ -1,4 +1,4 @@
-"""Whether forecast probabilities are what they say: PIT histogram, Berkowitz' test, reliability diagram with Brier's parts."""
+"""Whether forecast probabilities are what they say: PIT, Berkowitz' test, reliability with the parts of Brier."""
 
 from __future__ import annotations
 

@@ -139,8 +139,8 @@ def nyblom_test(scores: Array) -> StatisticalTest:
 def score_cusum_test(scores: Array) -> StatisticalTest:
     """Largest distance of the cumulated scores, decorrelated, from their bridge.
 
-    Hjort and Koning (2002); Zeileis and Hornik (2007), the double maximum. A single lasting break at any time shows here first. `scores` as in `nyblom_test`; the p-value is of the limit,
-    the largest of k independent Brownian bridges.
+    Hjort and Koning (2002); Zeileis and Hornik (2007), the double maximum. A single lasting break at any time shows
+    here first. `scores` as in `nyblom_test`; the p-value is of the limit, the largest of k independent bridges.
     """
     path = _whitened_sums(scores)
     statistic = float(np.max(np.abs(path)))

@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.errors import DataError, RefusalError
-from risk.volatility.engine import refit_rolling
-from risk.volatility.models import (
-    Array,
-    FitResult,
-    FitStatus,
-    ParameterPrior,
-    VolatilityModel,
-    checked_returns,
-    fit,
-    read_only,
-)
-from risk.volatility.plain import student_log_density
+from risk.errors import DataError
+from risk.validation.comparison import DieboldMariano, diebold_mariano, model_confidence_set, simplest_within
+from risk.validation.scores import fz0_score, quantile_loss
+from risk.volatility.forecasters import Forecaster, PredictiveLaw, Priors, forecaster
+from risk.volatility.models import Array, FitStatus, VolatilityModel, checked_returns, read_only
 
 BENCHMARK = VolatilityModel.EWMA_T
-
-SIMPLICITY = (VolatilityModel.EWMA_T, VolatilityModel.GARCH_T, VolatilityModel.GJR_T)
-"""From simple to less so."""
 
 HURDLE = 0.002
 """Nats per bar that a less simple model must be better by, about the size of noise between such models."""
 
-Priors = Callable[[VolatilityModel, int], ParameterPrior | None]
+SET_LEVEL = 0.10
+"""Models with a p-value of the confidence set below this are excluded: they are worse by more than noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +30,22 @@ class ModelTrack:
 
     Attributes
     ----------
-    model : VolatilityModel
-    variances, nu, mu : ndarray of shape (n,)
-        Forecast variance, degrees of freedom and mean of each bar.
-    log_scores : ndarray of shape (n,)
-        Log density of what came, in nats; larger is better.
+    model : str
+        Its `VolatilityModel` where it has one.
+    n_parameters : int
+        Estimated from each window.
+    law : PredictiveLaw
+        Of the n bars.
+    variances : ndarray of shape (n,)
+        Forecast variance of each bar.
+    log_scores : ndarray of shape (n,), or None
+        Log density of what came, in nats; larger is better. None for a model of quantiles only.
+    crps : ndarray of shape (n,), or None
+        Continuous ranked probability score of log returns; smaller is better.
     var_long, es_long, var_short, es_short : ndarray of shape (n, n_confidences)
         Value at risk and expected shortfall in log-return units, positive numbers: of a fall for the long side,
         of a rise for the short side. Turn them into simple returns before money is at stake; the shortfall of a
-        simple rise is infinite under these innovations.
+        simple rise is infinite under Student-t innovations.
     exceptions_long, exceptions_short : ndarray of bool, shape (n, n_confidences)
     refits : tuple of int
         Positions of the bars before which the model was fitted again.
@@ -59,11 +55,12 @@ class ModelTrack:
         Refits that gave no parameters; the last usable ones stayed in force.
     """
 
-    model: VolatilityModel
+    model: str
+    n_parameters: int
+    law: PredictiveLaw
     variances: Array
-    nu: Array
-    mu: Array
-    log_scores: Array
+    log_scores: Array | None
+    crps: Array | None
     var_long: Array
     es_long: Array
     var_short: Array
@@ -87,7 +84,8 @@ class WalkForward:
         What came.
     confidences : tuple of float
     window, refit_every : int
-    tracks : mapping of VolatilityModel to ModelTrack
+    tracks : mapping of name to ModelTrack
+        From simple to less so; a `VolatilityModel` finds its track, too.
     """
 
     positions: NDArray[np.int64]
@@ -95,17 +93,61 @@ class WalkForward:
     confidences: tuple[float, ...]
     window: int
     refit_every: int
-    tracks: Mapping[VolatilityModel, ModelTrack]
+    tracks: Mapping[str, ModelTrack]
+
+    def quantile_losses(self, model: str, confidence: float) -> Array:
+        """Quantile loss (n,) of falls, in log-return units."""
+        column = self.confidences.index(confidence)
+        return quantile_loss(-self.returns, self.tracks[model].var_long[:, column], confidence)
+
+    def fz0_scores(self, model: str, confidence: float) -> Array:
+        """Joint score (n,) of value at risk and expected shortfall of falls."""
+        column, track = self.confidences.index(confidence), self.tracks[model]
+        return fz0_score(-self.returns, track.var_long[:, column], track.es_long[:, column], confidence)
 
 
 @dataclass(frozen=True, slots=True)
 class RaceEntry:
-    """Mean log score of a model, and its difference to the benchmark with a HAC standard error (nats per bar)."""
+    """How one model fared; differences and p-values are against the benchmark.
 
-    model: VolatilityModel
+    Attributes
+    ----------
+    model : str
+    has_density : bool
+        Whether log score and CRPS are there; without them they are 0 and the model cannot win.
+    log_score : float
+        Mean log density in nats a bar; larger is better.
+    difference, difference_error : float
+        Of mean log scores, positive: better than the benchmark; with a HAC standard error.
+    p_better : float
+        Diebold and Mariano, against "better".
+    confidence_set : float
+        P-value of the model confidence set by log score.
+    crps, quantile_loss, fz0 : float
+        Means, smaller is better; the latter two of falls at the highest confidence walked.
+    fz0_comparison : DieboldMariano
+        Of the joint score of value at risk and expected shortfall.
+    fz0_confidence_set : float
+        P-value of the model confidence set by that score.
+    """
+
+    model: str
+    has_density: bool
     log_score: float
     difference: float
     difference_error: float
+    p_better: float
+    confidence_set: float
+    crps: float
+    quantile_loss: float
+    fz0: float
+    fz0_comparison: DieboldMariano
+    fz0_confidence_set: float
+
+    @property
+    def in_set(self) -> bool:
+        """Whether the confidence set by log score holds the model."""
+        return self.has_density and self.confidence_set >= SET_LEVEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +155,18 @@ class Race:
     """Summary of a walk-forward: entries from simple to less so, and the winner under a hurdle."""
 
     entries: tuple[RaceEntry, ...]
-    winner: VolatilityModel
+    winner: str
     hurdle: float
     n_observations: int
+
+    def entry(self, model: str) -> RaceEntry:
+        """The entry of a model."""
+        return next(entry for entry in self.entries if entry.model == model)
 
 
 def walk_forward(
     returns: Array,
-    models: Sequence[VolatilityModel | str],
+    models: Sequence[VolatilityModel | str | Forecaster],
     *,
     window: int,
     refit_every: int = 30,
@@ -130,14 +176,15 @@ def walk_forward(
 ) -> WalkForward:
     """Forecast every bar after the first window one step ahead.
 
-    Each model is fitted on the `window` bars before positions window, window + refit_every, ... and its variance
-    is filtered in between; a forecast uses nothing from its own bar on. The benchmark ewma_t always runs.
+    Each model is fitted on the `window` bars before positions window, window + refit_every, ... and its state
+    is filtered in between; a forecast uses nothing from its own bar on. What is forecast is one bar, so no target
+    overlaps a window and nothing is left to purge. The benchmark ewma_t always runs.
 
     Parameters
     ----------
     returns : ndarray of shape (n,)
         Log returns per bar; finite.
-    models : sequence of VolatilityModel or names
+    models : sequence of VolatilityModel, names or Forecaster
     window, refit_every : int
         Bars.
     confidences : sequence of float
@@ -150,7 +197,7 @@ def walk_forward(
     Raises
     ------
     DataError
-        Returns that are not finite, no bar after the first window, or a confidence out of range.
+        Returns that are not finite, no bar after the first window, a confidence out of range, or an unknown model.
     RefusalError
         A model that cannot be fitted on the first window.
     """
@@ -159,13 +206,12 @@ def walk_forward(
         raise DataError(f"a walk forward over {sample.size} bars needs a shorter window", field="window", value=window)
     if not all(0.5 < level < 1.0 for level in confidences):
         raise DataError("confidences lie between 0.5 and 1", field="confidences", value=tuple(confidences))
-    kinds = {BENCHMARK, *map(VolatilityModel, models)}
+    entrants = [forecaster(model, priors=priors, decay=decay) for model in (BENCHMARK, *models)]
+    distinct = {entrant.name: entrant for entrant in entrants}.values()
     refits = tuple(range(window, sample.size, refit_every))
     tracks = {}
-    for model in SIMPLICITY:
-        if model in kinds:
-            fits = _fits(model, sample, refits, window=window, priors=priors, decay=decay)
-            tracks[model] = _track(model, sample, refits, fits, tuple(confidences))
+    for entrant in sorted(distinct, key=lambda entrant: entrant.n_parameters):
+        tracks[entrant.name] = _track(entrant, sample, refits, window=window, confidences=tuple(confidences))
     positions = np.arange(window, sample.size)
     positions.setflags(write=False)
     return WalkForward(
@@ -178,143 +224,72 @@ def walk_forward(
     )
 
 
-def race(walk: WalkForward, *, hurdle: float = HURDLE) -> Race:
-    """Name the winner: the simplest model whose mean log score is within `hurdle` of the best.
+def race(walk: WalkForward, *, hurdle: float = HURDLE, generator: np.random.Generator | None = None) -> Race:
+    """Name the winner: of the models that the confidence set holds, the simplest within `hurdle` of the best.
 
     Parameters
     ----------
     walk : WalkForward
     hurdle : float
-        Nats per bar.
+        Nats per bar of the mean log score.
+    generator : numpy.random.Generator, optional
+        Of the confidence set's bootstrap; by default one of seed 0.
     """
-    reference = walk.tracks[BENCHMARK].log_scores
+    generator = np.random.default_rng(0) if generator is None else generator
+    level = max(walk.confidences)
+    densities = {name: -track.log_scores for name, track in walk.tracks.items() if track.log_scores is not None}
+    tails = {name: walk.fz0_scores(name, level) for name in walk.tracks}
+    by_density = model_confidence_set(densities, generator=generator)
+    by_tail = model_confidence_set(tails, generator=generator)
     entries = []
-    for model, track in walk.tracks.items():
-        difference = track.log_scores - reference
+    for name, track in walk.tracks.items():
+        fared = None if name not in densities else diebold_mariano(densities[name], densities[BENCHMARK])
         entries.append(
             RaceEntry(
-                model=model,
-                log_score=float(track.log_scores.mean()),
-                difference=float(difference.mean()),
-                difference_error=hac_error(difference),
+                model=track.model,
+                has_density=fared is not None,
+                log_score=0.0 if track.log_scores is None else float(track.log_scores.mean()),
+                difference=0.0 if fared is None else 0.0 - fared.difference,
+                difference_error=0.0 if fared is None else fared.standard_error,
+                p_better=1.0 if fared is None else fared.p_better,
+                confidence_set=by_density.get(name, 0.0),
+                crps=0.0 if track.crps is None else float(track.crps.mean()),
+                quantile_loss=float(walk.quantile_losses(name, level).mean()),
+                fz0=float(tails[name].mean()),
+                fz0_comparison=diebold_mariano(tails[name], tails[BENCHMARK]),
+                fz0_confidence_set=by_tail[name],
             )
         )
-    best = max(entry.log_score for entry in entries)
-    winner = next(entry.model for entry in entries if entry.log_score >= best - hurdle)
-    return Race(tuple(entries), winner, hurdle, reference.size)
-
-
-def hac_error(series: Array, *, n_lags: int | None = None) -> float:
-    """Standard error of a mean that allows for autocorrelation and changing variance.
-
-    Newey and West (1987) with Bartlett weights and, by default, floor(4 (n / 100)^(2/9)) lags (1994).
-
-    Parameters
-    ----------
-    series : ndarray of shape (n,)
-        NaN makes the error NaN.
-    n_lags : int, optional
-    """
-    n = series.size
-    lags = min(int(4 * (n / 100) ** (2 / 9)), n - 1) if n_lags is None else n_lags
-    centred = series - series.mean()
-    total = float(centred @ centred)
-    for lag in range(1, lags + 1):
-        total += 2.0 * (1.0 - lag / (lags + 1)) * float(centred[lag:] @ centred[:-lag])
-    return math.sqrt(total) / n
-
-
-def student_quantile(nu: Array, probability: float) -> Array:
-    """Quantile of Student-t innovations scaled to unit variance, elementwise over `nu` (n,)."""
-    from scipy.special import stdtrit
-
-    quantile: Array = stdtrit(nu, probability) * np.sqrt((nu - 2.0) / nu)
-    return quantile
-
-
-def student_shortfall(nu: Array, confidence: float) -> Array:
-    """Mean of Student-t innovations of unit variance beyond their quantile at `confidence`, over `nu` (n,).
-
-    McNeil, Frey and Embrechts (2015), example 2.15.
-    """
-    from scipy.special import gammaln, stdtrit
-
-    quantile = stdtrit(nu, confidence)
-    log_density = gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * np.log(np.pi * nu)
-    density = np.exp(log_density - 0.5 * (nu + 1) * np.log1p(quantile**2 / nu))
-    mean: Array = density / (1.0 - confidence) * (nu + quantile**2) / (nu - 1.0) * np.sqrt((nu - 2.0) / nu)
-    return mean
-
-
-def _fits(
-    model: VolatilityModel,
-    returns: Array,
-    refits: Sequence[int],
-    *,
-    window: int,
-    priors: Priors | None,
-    decay: float,
-) -> tuple[FitResult, ...]:
-    if model is VolatilityModel.EWMA_T:
-        return tuple(fit(model, returns[origin - window : origin], decay=decay) for origin in refits)
-    prior = None if priors is None else [priors(model, origin) for origin in refits]
-    return refit_rolling(model, returns, refits, window=window, prior=prior)
+    inside = [entry.model for entry in entries if entry.in_set]
+    winner = simplest_within({name: float(scores.mean()) for name, scores in densities.items()}, inside, hurdle=hurdle)
+    return Race(tuple(entries), winner, hurdle, walk.returns.size)
 
 
 def _track(
-    model: VolatilityModel,
-    returns: Array,
-    refits: tuple[int, ...],
-    fits: tuple[FitResult, ...],
-    confidences: tuple[float, ...],
+    entrant: Forecaster, returns: Array, refits: tuple[int, ...], *, window: int, confidences: tuple[float, ...]
 ) -> ModelTrack:
-    first = refits[0]
-    if not fits[0].usable:
-        raise RefusalError(
-            f"{model} cannot be fitted on the first window ({fits[0].status})",
-            field="window",
-            value=first,
-            remedy="use a longer window",
-        )
-    n = returns.size - first
-    h, mu, nu, scores = (np.empty(n) for _ in range(4))
-    last = fits[0]
-    variance = last.last_variance
-    for origin, stop, result in zip(refits, (*refits[1:], returns.size), fits, strict=True):
-        if result.usable:
-            last, variance = result, result.last_variance
-        values = last.parameters
-        block = slice(origin - first, stop - first)
-        mu[block], nu[block] = values["mu"], values["nu"]
-        for t in range(origin, stop):
-            h[t - first] = variance
-            e = returns[t] - values["mu"]
-            impact = values["alpha"] + values["gamma"] * (e < 0.0)
-            variance = values["omega"] + impact * e**2 + values["beta"] * variance
-        z = (returns[origin:stop] - values["mu"]) / np.sqrt(h[block])
-        scores[block] = student_log_density(z, values["nu"]) - 0.5 * np.log(h[block])
-    deviation = np.sqrt(h)[:, None]
-    quantile = np.column_stack([student_quantile(nu, level) for level in confidences])
-    shortfall = np.column_stack([student_shortfall(nu, level) for level in confidences])
-    centre = mu[:, None]
-    var_long, var_short = deviation * quantile - centre, deviation * quantile + centre
-    came = returns[first:, None]
-    exceptions_long, exceptions_short = -came > var_long, came > var_short
+    forecasts = entrant.forecast(returns, refits, window=window)
+    law, came = forecasts.law, returns[refits[0] :]
+    var_long = np.column_stack([-law.quantile(1.0 - level) for level in confidences])
+    var_short = np.column_stack([law.quantile(level) for level in confidences])
+    exceptions_long, exceptions_short = -came[:, None] > var_long, came[:, None] > var_short
     for exceptions in (exceptions_long, exceptions_short):
         exceptions.setflags(write=False)
+    log_scores, crps = law.log_density(came), law.crps(came)
     return ModelTrack(
-        model=model,
-        variances=read_only(h),
-        nu=read_only(nu),
-        mu=read_only(mu),
-        log_scores=read_only(scores),
+        model=entrant.name,
+        n_parameters=entrant.n_parameters,
+        law=law,
+        variances=forecasts.variances,
+        log_scores=None if log_scores is None else read_only(log_scores),
+        crps=None if crps is None else read_only(crps),
         var_long=read_only(var_long),
-        es_long=read_only(deviation * shortfall - centre),
+        es_long=read_only(np.column_stack([law.shortfall(level, rise=False) for level in confidences])),
         var_short=read_only(var_short),
-        es_short=read_only(deviation * shortfall + centre),
+        es_short=read_only(np.column_stack([law.shortfall(level, rise=True) for level in confidences])),
         exceptions_long=exceptions_long,
         exceptions_short=exceptions_short,
         refits=refits,
-        statuses=tuple(result.status for result in fits),
-        n_carried=sum(1 for result in fits if not result.usable),
+        statuses=forecasts.statuses,
+        n_carried=forecasts.n_carried,
     )

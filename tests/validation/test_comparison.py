@@ -63,7 +63,7 @@ def test_the_same_scores_differ_in_nothing() -> None:
     scores = generator(3).standard_normal(50)
     same = diebold_mariano(scores, scores.copy())
     assert (same.difference, same.statistic, same.p_better, same.p_two_sided) == (0.0, 0.0, 0.5, 1.0)
-    found = model_confidence_set({"b": scores, "a": scores.copy()})
+    found = model_confidence_set({"b": scores, "a": scores.copy()}, generator=generator())
     assert found == {"b": 1.0, "a": 1.0}
 
 
@@ -74,13 +74,13 @@ def test_confidence_set_by_name_and_seed() -> None:
     scores = {"worse": common + 1 + 0.3 * rng.standard_normal(400), "good": common + 0.3 * rng.standard_normal(400)}
     scores["near"] = common + 0.3 * rng.standard_normal(400)
     scores["twin"] = scores["near"].copy()
-    found = model_confidence_set(scores, seed=11)
+    found = model_confidence_set(scores, generator=generator(11))
     assert tuple(found) == ("worse", "good", "near", "twin")
     assert found["worse"] == 0.0
     assert found["near"] == found["twin"] > 0.05
     assert max(found.values()) == 1.0
-    assert model_confidence_set(dict(reversed(scores.items())), seed=11) == found
-    assert any(model_confidence_set(scores, seed=seed) != found for seed in range(3))
+    assert model_confidence_set(dict(reversed(scores.items())), generator=generator(11)) == found
+    assert any(model_confidence_set(scores, generator=generator(seed)) != found for seed in range(3))
 
 
 def test_the_simplest_within_the_hurdle() -> None:
@@ -136,8 +136,8 @@ def test_hostile_input() -> None:
         lambda: diebold_mariano(ten[:9], ten[:9]),
         lambda: diebold_mariano(ten, np.zeros(11)),
         lambda: diebold_mariano(ten, np.full(10, np.nan)),
-        lambda: model_confidence_set({}),
-        lambda: model_confidence_set({"a": ten, "b": np.zeros(11)}),
+        lambda: model_confidence_set({}, generator=generator()),
+        lambda: model_confidence_set({"a": ten, "b": np.zeros(11)}, generator=generator()),
         lambda: date_block_bootstrap(np.array([]), np.array([]), generator=generator()),
         lambda: date_block_bootstrap(np.array([1]), ten, generator=generator()),
         lambda: date_block_bootstrap(np.arange(10), ten, block=0, generator=generator()),
@@ -154,12 +154,12 @@ def test_size_and_coverage() -> None:
     """
     rng, n = generator(12), 200
     rejected, kept, covered = 0, 0, 0
-    for seed in range(n):
+    for _ in range(n):
         noise = rng.standard_normal((4, 301))
         scores = noise[:, 1:] + 0.3 * noise[:, :-1]
         rejected += diebold_mariano(scores[0], scores[1]).p_two_sided < 0.05
         named = {str(i): scores[i] for i in range(3)}
-        kept += model_confidence_set(named, n_resamples=200, seed=seed)["0"] > 0.10
+        kept += model_confidence_set(named, n_resamples=200, generator=rng)["0"] > 0.10
         interval = date_block_bootstrap(np.arange(300), scores[3], block=10, n_resamples=300, generator=rng)
         covered += interval.lower <= 0.0 <= interval.upper
     print("rejected", rejected / n, "kept", kept / n, "covered", covered / n)

@@ -15,8 +15,9 @@ from risk.errors import DataError, RefusalError
 from risk.tails.extreme_value import fit_tail, tail_quantile
 from risk.validation.coverage import coverage_test
 from risk.volatility.engine import filter_variances, refit_rolling
+from risk.volatility.forecasters import student_quantile, student_shortfall
 from risk.volatility.models import ParameterPrior, VolatilityModel, fit
-from risk.volatility.race import WalkForward, hac_error, race, student_quantile, student_shortfall, walk_forward
+from risk.volatility.race import WalkForward, race, walk_forward
 from tools.panel import read_closes
 
 Simulate = Callable[..., tuple[np.ndarray, float]]
@@ -43,7 +44,7 @@ def test_forecasts_are_the_direct_ones(walk: WalkForward, simulate: Simulate) ->
                 h += sum(0.06 * 0.94 ** (t - 1 - s) * y[s] ** 2 for s in range(origin, t))
             # Warm and cold starts agree to a Newton decrement of 1e-10.
             assert track.variances[t - 400] == pytest.approx(h, rel=1e-4)
-            nu, mu = track.nu[t - 400], track.mu[t - 400]
+            nu, mu = track.law.nu[t - 400], track.law.location[t - 400]
             scale = np.sqrt(track.variances[t - 400] * (nu - 2) / nu)
             assert track.log_scores[t - 400] == pytest.approx(student.logpdf(y[t], nu, mu, scale), rel=1e-9)
             var = -student.ppf(0.01, nu, mu, scale)
@@ -59,7 +60,7 @@ def test_no_forecast_sees_its_future(walk: WalkForward, simulate: Simulate) -> N
     y[550:] = 5.0 * y[550:][::-1] + 0.1
     corrupted = walk_forward(y, ALL, window=400, refit_every=30)
     for model, track in walk.tracks.items():
-        for name in ("variances", "nu", "mu", "var_long", "es_long", "var_short", "es_short"):
+        for name in ("variances", "var_long", "es_long", "var_short", "es_short"):
             # The forecast of bar 550 itself is made before it.
             np.testing.assert_array_equal(getattr(track, name)[:151], getattr(corrupted.tracks[model], name)[:151])
         assert not np.array_equal(track.variances[151:], corrupted.tracks[model].variances[151:])
@@ -104,17 +105,6 @@ def test_the_simplest_within_the_hurdle_wins(walk: WalkForward) -> None:
     assert summary.entries[0].difference == 0.0
     assert race(walk, hurdle=10.0).winner is VolatilityModel.EWMA_T
     assert race(walk, hurdle=0.0).winner == max(scores, key=lambda model: scores[model])
-
-
-def test_hac_error() -> None:
-    rng = np.random.default_rng(0)
-    white = rng.standard_normal(2000)
-    assert hac_error(white, n_lags=0) == pytest.approx(white.std() / np.sqrt(2000), rel=1e-12)
-    # AR(1) with 0.5: long-run variance is 1 / (1 - 0.5)^2 = 4; 30 Bartlett lags lose about 6 % of the error.
-    path = np.zeros(20_000)
-    for i, shock in enumerate(rng.standard_normal(path.size - 1)):
-        path[i + 1] = 0.5 * path[i] + shock
-    assert hac_error(path, n_lags=30) == pytest.approx(2 / np.sqrt(path.size), rel=0.12)
 
 
 def test_student_quantile_and_shortfall() -> None:
