@@ -15,7 +15,9 @@ from risk.protocols.proposal import EncodedProposal, encode_proposal
 from risk.recommendation import Recommendation
 from risk.settings import Settings
 from risk.stress.run import BookLossModel
+from risk.tails.backtest import assemble_track_record, backtest_subjects
 from risk.tails.calibrate import assemble, calibrate_subjects, residuals_by_asset
+from risk.track_record import TrackRecord
 
 
 def _hashes(snapshot: MarketSnapshot, calibration: Calibration) -> dict[str, str]:
@@ -28,6 +30,12 @@ def calibrate(snapshot: MarketSnapshot, settings: Settings, executor: Executor |
     dependence = fit_dependence(residuals_by_asset(outcomes))
     inputs = {"snapshot": snapshot.artifact().content_hash}
     return assemble(snapshot, settings, outcomes, dependence, inputs=inputs)
+
+
+def backtest(snapshot: MarketSnapshot, settings: Settings, executor: Executor | None = None) -> TrackRecord:
+    """Walk every asset forward, forecast before every bar, and compare with what came."""
+    records = backtest_subjects(snapshot, settings, executor)
+    return assemble_track_record(snapshot, settings, records)
 
 
 def recommend(snapshot: MarketSnapshot, calibration: Calibration, settings: Settings) -> Recommendation:

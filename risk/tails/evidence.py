@@ -17,6 +17,7 @@ from risk.tails.states import parameter_prior
 from risk.validation.assumptions import AssumptionTest, residual_tests
 from risk.validation.coverage import coverage_test
 from risk.validation.scores import quantile_loss
+from risk.volatility.forecasters import Priors
 from risk.volatility.models import FitResult, ParameterPrior, VolatilityModel
 from risk.volatility.prior import load_prior
 from risk.volatility.race import Race, WalkForward, race, walk_forward
@@ -88,22 +89,36 @@ def run_race(
     if len(returns) < models.walk_forward_window + MINIMUM_RACE:
         return RaceResult(default)
 
-    def known_prior(kind: VolatilityModel, origin: int) -> ParameterPrior | None:
-        try:
-            return parameter_prior(load_prior(int(observed_at[origin - 1])), kind, interval)
-        except RefusalError:
-            return None
-
     levels = sorted({c for c in models.confidence if c > 0.5} | {EXCEPTION_CONFIDENCE})
     try:
         walk = walk_forward(
             returns, kinds, window=models.walk_forward_window, refit_every=models.refit_interval,
-            confidences=levels, priors=known_prior,
+            confidences=levels, priors=priors_known(observed_at, interval),
         )  # fmt: skip
     except RefusalError:
         return RaceResult(default)
     summary = race(walk, generator=stream(settings.seed, "race", "confidence_set"))
     return RaceResult(summary.winner, walk, summary)
+
+
+def priors_known(observed_at: IntArray, interval: int) -> Priors:
+    """The pooled prior that was known at the bar before a refit; None before the first vintage.
+
+    Parameters
+    ----------
+    observed_at
+        (n,) end times of the returns.
+    interval
+        Bar length in seconds.
+    """
+
+    def known(kind: VolatilityModel, origin: int) -> ParameterPrior | None:
+        try:
+            return parameter_prior(load_prior(int(observed_at[origin - 1])), kind, interval)
+        except RefusalError:
+            return None
+
+    return known
 
 
 def evidence_rows(

@@ -101,20 +101,39 @@ def decay_monitor(exceptions: Hits, probability: float, *, run_length: int = 250
     return _with_alarm(mixed, math.log(run_length))
 
 
-def with_fall_back(forecasts: Array, benchmark: Array, alarm: int | None) -> Array:
-    """The model's forecasts until the bar of an alarm, the benchmark's from the bar after it; both of shape (n, ...).
+def fall_back_bars(
+    exceptions: Hits, probability: float, *, run_length: int = 2500, probation: int = 250
+) -> tuple[Hits, tuple[int, ...]]:
+    """On which bars the benchmark stands in for a model whose exceptions have raised an alarm.
 
-    Raises
-    ------
-    DataError
-        Shapes that differ.
+    The benchmark takes over on the bar after an alarm and stays for `probation` bars; then the model has another
+    chance, and the monitor begins anew.
+
+    Parameters
+    ----------
+    exceptions : ndarray of bool, shape (n,)
+        Of the model, also while the benchmark stands in.
+    probability, run_length
+        As in `decay_monitor`.
+    probation : int
+        Bars, at least 1.
+
+    Returns
+    -------
+    Mask of shape (n,), and the positions of the alarms.
     """
-    if forecasts.shape != benchmark.shape:
-        raise DataError("forecasts are of the same bars", field="benchmark", value=benchmark.shape)
-    used: Array = np.array(forecasts, dtype=np.float64)
-    if alarm is not None:
-        used[alarm + 1 :] = benchmark[alarm + 1 :]
-    return used
+    if probation < 1:
+        raise DataError("a probation is one bar or more", field="probation", value=probation)
+    hits = np.asarray(exceptions, dtype=np.bool_)
+    mask, alarms, begin = np.zeros(hits.shape, dtype=np.bool_), [], 0
+    while begin < hits.size:
+        found = decay_monitor(hits[begin:], probability, run_length=run_length).alarm
+        if found is None:
+            break
+        alarms.append(begin + found)
+        mask[alarms[-1] + 1 : alarms[-1] + 1 + probation] = True
+        begin = alarms[-1] + 1 + probation
+    return mask, tuple(alarms)
 
 
 def nyblom_test(scores: Array) -> StatisticalTest:

@@ -135,8 +135,8 @@ class Forecaster(Protocol):
     def forecast(self, returns: Array, refits: Sequence[int], *, window: int) -> Forecasts:
         """Forecast the bars from refits[0] on one step ahead.
 
-        Parameters are those of the `window` bars before each refit; the state may use every bar before the one
-        that is forecast, and nothing from it on.
+        Parameters are those of the `window` bars before each refit, or of all where there are fewer; the state may
+        use every bar before the one that is forecast, and nothing from it on.
 
         Raises
         ------
@@ -198,9 +198,13 @@ class RecursiveForecaster:
 
     def _fits(self, returns: Array, refits: Sequence[int], window: int) -> tuple[FitResult, ...]:
         if self.model is VolatilityModel.EWMA_T:
-            return tuple(fit(self.model, returns[origin - window : origin], decay=self.decay) for origin in refits)
-        prior = None if self.priors is None else [self.priors(self.model, origin) for origin in refits]
-        return refit_rolling(self.model, returns, refits, window=window, prior=prior)
+            return tuple(
+                fit(self.model, returns[max(origin - window, 0) : origin], decay=self.decay) for origin in refits
+            )
+        prior = [None if self.priors is None else self.priors(self.model, origin) for origin in refits]
+        n_growing = sum(1 for origin in refits if origin < window)
+        growing = refit_rolling(self.model, returns, refits[:n_growing], prior=prior[:n_growing])
+        return growing + refit_rolling(self.model, returns, refits[n_growing:], window=window, prior=prior[n_growing:])
 
 
 FORECASTERS: Mapping[str, Callable[[VolatilityModel, Priors | None, float], Forecaster]] = MappingProxyType(

@@ -173,11 +173,12 @@ def walk_forward(
     confidences: Sequence[float] = (0.95, 0.975, 0.99),
     priors: Priors | None = None,
     decay: float = 0.94,
+    start: int | None = None,
 ) -> WalkForward:
-    """Forecast every bar after the first window one step ahead.
+    """Forecast every bar from `start` on one step ahead.
 
-    Each model is fitted on the `window` bars before positions window, window + refit_every, ... and its state
-    is filtered in between; a forecast uses nothing from its own bar on. What is forecast is one bar, so no target
+    Each model is fitted on the `window` bars before positions start, start + refit_every, ... and its state is
+    filtered in between; a forecast uses nothing from its own bar on. What is forecast is one bar, so no target
     overlaps a window and nothing is left to purge. The benchmark ewma_t always runs.
 
     Parameters
@@ -193,6 +194,8 @@ def walk_forward(
         Called with a model and the position of a refit, returns the prior known by then; not for ewma_t.
     decay : float
         Of ewma_t.
+    start : int, optional
+        Position of the first bar forecast, by default `window`; where it is less, windows grow up to `window`.
 
     Raises
     ------
@@ -202,21 +205,22 @@ def walk_forward(
         A model that cannot be fitted on the first window.
     """
     sample = checked_returns(returns)
-    if not 0 < window < sample.size or refit_every < 1:
-        raise DataError(f"a walk forward over {sample.size} bars needs a shorter window", field="window", value=window)
+    first = window if start is None else start
+    if not 0 < first <= window or first >= sample.size or refit_every < 1:
+        raise DataError(f"a walk forward over {sample.size} bars needs a shorter window", field="window", value=first)
     if not all(0.5 < level < 1.0 for level in confidences):
         raise DataError("confidences lie between 0.5 and 1", field="confidences", value=tuple(confidences))
     entrants = [forecaster(model, priors=priors, decay=decay) for model in (BENCHMARK, *models)]
     distinct = {entrant.name: entrant for entrant in entrants}.values()
-    refits = tuple(range(window, sample.size, refit_every))
+    refits = tuple(range(first, sample.size, refit_every))
     tracks = {}
     for entrant in sorted(distinct, key=lambda entrant: entrant.n_parameters):
         tracks[entrant.name] = _track(entrant, sample, refits, window=window, confidences=tuple(confidences))
-    positions = np.arange(window, sample.size)
+    positions = np.arange(first, sample.size)
     positions.setflags(write=False)
     return WalkForward(
         positions=positions,
-        returns=read_only(sample[window:].copy()),
+        returns=read_only(sample[first:].copy()),
         confidences=tuple(confidences),
         window=window,
         refit_every=refit_every,
@@ -263,6 +267,28 @@ def race(walk: WalkForward, *, hurdle: float = HURDLE, generator: np.random.Gene
     inside = [entry.model for entry in entries if entry.in_set]
     winner = simplest_within({name: float(scores.mean()) for name, scores in densities.items()}, inside, hurdle=hurdle)
     return Race(tuple(entries), winner, hurdle, walk.returns.size)
+
+
+def choices_in_time(walk: WalkForward, *, default: str, minimum: int, hurdle: float = HURDLE) -> tuple[str, ...]:
+    """The model in use on every bar, chosen by what was known then.
+
+    At each refit the simplest model within `hurdle` of the best mean log score of the bars before it; `default`
+    while there are fewer than `minimum` of those.
+
+    Returns
+    -------
+    tuple of str
+        One name a bar of the walk.
+    """
+    scores = {name: track.log_scores for name, track in walk.tracks.items() if track.log_scores is not None}
+    chosen: list[str] = []
+    for begin in range(0, walk.returns.size, walk.refit_every):
+        name = default
+        if begin >= minimum:
+            means = {model: -float(score[:begin].mean()) for model, score in scores.items()}
+            name = simplest_within(means, list(scores), hurdle=hurdle)
+        chosen += [name] * min(walk.refit_every, walk.returns.size - begin)
+    return tuple(chosen)
 
 
 def _track(

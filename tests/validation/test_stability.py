@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,11 +13,11 @@ from risk.errors import DataError
 from risk.validation.stability import (
     RATE_MULTIPLES,
     decay_monitor,
+    fall_back_bars,
     hit_e_process,
     nyblom_test,
     score_cusum_test,
     sensitivities,
-    with_fall_back,
 )
 from risk.validation.stability import _cramer_von_mises_tail as tail
 
@@ -60,12 +61,16 @@ def test_alarm_and_fall_back() -> None:
     assert monitor.alarm is not None
     assert 2000 < monitor.alarm < 2400
     assert bet.alarm is None or bet.alarm >= monitor.alarm
-    model, benchmark = np.zeros((3000, 2)), np.ones((3000, 2))
-    used = with_fall_back(model, benchmark, monitor.alarm)
-    # The bar of the alarm was forecast before the alarm was known.
-    assert used[: monitor.alarm + 1].sum() == 0
-    assert np.all(used[monitor.alarm + 1 :] == 1)
-    np.testing.assert_array_equal(with_fall_back(model, benchmark, None), model)
+    mask, alarms = fall_back_bars(hits, 0.01, run_length=25_000, probation=300)
+    # The bar of the alarm was forecast before the alarm was known; after the probation the monitor begins anew.
+    assert alarms[0] == monitor.alarm
+    assert np.flatnonzero(mask[:2500]).tolist()[0] == monitor.alarm + 1
+    assert all(later > first + 300 for first, later in pairwise(alarms))
+    assert mask.sum() == sum(min(300, 2999 - alarm) for alarm in alarms)
+    again = decay_monitor(hits[alarms[0] + 301 :], 0.01, run_length=25_000).alarm
+    assert (again is None) == (len(alarms) == 1)
+    assert again is None or alarms[1] == alarms[0] + 301 + again
+    assert not fall_back_bars(good, 0.01, run_length=25_000)[0].any()
     assert decay_monitor(good, 0.01, run_length=25_000).alarm is None
 
 
@@ -150,7 +155,7 @@ def test_hostile_input() -> None:
         lambda: hit_e_process(hits, 0.0),
         lambda: hit_e_process(hits, 0.01, level=1.0),
         lambda: decay_monitor(hits, 0.01, run_length=1),
-        lambda: with_fall_back(np.ones(3), np.ones(4), 1),
+        lambda: fall_back_bars(hits, 0.01, probation=0),
         lambda: nyblom_test(np.ones((10, 1))),
         lambda: nyblom_test(flat),
         lambda: score_cusum_test(twin),

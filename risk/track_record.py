@@ -1,0 +1,98 @@
+"""The track record: how forecasts made before each bar fared over all assets, and the bar that riskcal sets itself.
+
+Only the type and its tables: `risk.tails.backtest` fills them in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from risk.artifact import Artifact, Table
+
+RECORD_SCHEMA = {
+    "subject": "str", "interval": "i8", "side": "str", "confidence": "f8", "start": "i8", "stop": "i8", "n": "i8",
+    "exceptions": "i8", "expected": "f8", "p_one_sided": "f8", "p_two_sided": "f8", "passes": "bool",
+    "independence_p_value": "f8", "dynamic_quantile_p_value": "f8", "shortfall_z2": "f8",
+    "quantile_loss": "f8", "benchmark_quantile_loss": "f8", "quantile_loss_worse_p_value": "f8",
+    "fz0": "f8", "benchmark_fz0": "f8", "fz0_worse_p_value": "f8", "benchmark_exceptions": "i8",
+}  # fmt: skip
+"""A row a subject, side and confidence, of one-step forecasts of log returns.
+
+`p_one_sided` is the binomial probability of so many exceptions or more, and `passes` when it is 5 % or more. Scores
+are means, smaller is better; ``..._worse_p_value`` is Diebold and Mariano's against "worse than the benchmark":
+below 5 % the subject is worse beyond its own noise.
+"""
+POOLED_SCHEMA = {
+    "interval": "i8", "side": "str", "confidence": "f8", "n_subjects": "i8", "n_dates": "i8", "n": "i8",
+    "exceptions": "i8", "rate": "f8", "lower": "f8", "upper": "f8", "benchmark_rate": "f8",
+    "quantile_loss_ratio": "f8", "quantile_loss_better_p_value": "f8", "fz0_difference": "f8",
+    "fz0_better_p_value": "f8",
+}  # fmt: skip
+"""A row an interval, side and confidence, of all subjects together; intervals and p-values by blocks of dates.
+
+`quantile_loss_ratio` and `fz0_difference` compare with the benchmark: below 1 and below 0 are better than it.
+"""
+CRITERIA_SCHEMA = {
+    "interval": "i8", "criterion": "str", "value": "f8", "required": "str", "met": "bool", "detail": "str",
+}  # fmt: skip
+"""The bar: what is asked of falls at 99 %, one bar ahead, and whether it was met."""
+EXCEPTION_SCHEMA = {
+    "subject": "str", "side": "str", "confidence": "f8", "observed_at": "i8", "model": "str", "loss": "f8",
+    "value_at_risk": "f8",
+}  # fmt: skip
+"""Every exception at 99 % with its date: loss and value at risk as simple moves, positive fractions."""
+MODEL_SCHEMA = {
+    "subject": "str", "model": "str", "n": "i8", "share": "f8", "log_score": "f8", "alarms": "str",
+    "status": "str",
+}  # fmt: skip
+"""How often each model was the one in use, its mean log score over all bars, and when the hit monitor fell back on
+the benchmark (dates)."""
+UNAVAILABLE_SCHEMA = {"subject": "str", "reason": "str"}
+
+
+@dataclass(frozen=True, slots=True)
+class TrackRecord:
+    """The artifact of the backtest stage; the tables are documented with their schemas.
+
+    Attributes
+    ----------
+    as_of
+        Unix seconds; nothing in it was known later.
+    record, pooled, criteria, exceptions, models
+        Tables of `RECORD_SCHEMA`, `POOLED_SCHEMA`, `CRITERIA_SCHEMA`, `EXCEPTION_SCHEMA`, `MODEL_SCHEMA`.
+    unavailable
+        Table ``subject, reason``: every subject without a record, and why.
+    """
+
+    as_of: int
+    record: Table
+    pooled: Table
+    criteria: Table
+    exceptions: Table
+    models: Table
+    unavailable: Table
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    settings_hash: str = ""
+
+    SCHEMA = "riskcal/backtest/1"
+
+    @property
+    def met(self) -> bool:
+        """Whether every criterion is met, and there is one."""
+        return len(self.criteria) > 0 and bool(self.criteria["met"].all())
+
+    def artifact(self) -> Artifact:
+        """Logical content, for hashing and for the run folder."""
+        tables = {name: getattr(self, name) for name in _TABLES}
+        return Artifact(self.SCHEMA, {"as_of": self.as_of}, tables, self.inputs, self.settings_hash)
+
+    @classmethod
+    def from_artifact(cls, artifact: Artifact) -> TrackRecord:
+        """Rebuild from logical content."""
+        tables = {name: artifact.tables[name] for name in _TABLES}
+        return cls(int(artifact.document["as_of"]), **tables, inputs=artifact.inputs,
+                   settings_hash=artifact.settings_hash)  # fmt: skip
+
+
+_TABLES = ("record", "pooled", "criteria", "exceptions", "models", "unavailable")
