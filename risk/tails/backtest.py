@@ -33,6 +33,7 @@ from risk.validation.independence import dynamic_quantile_test, independence_tes
 from risk.validation.scores import fz0_score, quantile_loss
 from risk.validation.stability import fall_back_bars
 from risk.volatility.models import VolatilityModel
+from risk.volatility.prior import vintages
 from risk.volatility.race import BENCHMARK, WalkForward, choices_in_time, walk_forward
 
 SETTINGS_READ = ("seed", "assets", "models")
@@ -148,8 +149,10 @@ def _bad(snapshot: MarketSnapshot, asset: str) -> str:
 
 
 def backtest_subject(task: SubjectTask, settings: Settings) -> SubjectRecord:
-    """Walk one asset forward from `models.minimum_observations` returns on, as it would have been calibrated.
+    """Walk one asset forward as it would have been calibrated.
 
+    The first forecast is made from `models.minimum_observations` returns, and not before the first vintage of the
+    pooled prior, until which calibration refuses.
     Windows grow up to `models.walk_forward_window`. Until `MINIMUM_RACE` bars speak for a choice the model is
     garch_t, or the benchmark where garch_t is not among the settings' models.
     """
@@ -187,11 +190,12 @@ def assemble_track_record(
 def _walked(task: SubjectTask, settings: Settings) -> SubjectRecord:
     models = settings.models
     observed_at, returns = task.series.as_of(task.as_of).log_returns()
-    start = models.minimum_observations
+    start = max(models.minimum_observations, int(np.searchsorted(observed_at, _first_vintage())) + 1)
     if len(returns) < start + MINIMUM_FORECASTS:
         raise RefusalError(
-            f"{len(returns)} returns between neighbouring bars are known; "
-            f"{start} for the first fit and {MINIMUM_FORECASTS} to forecast are the least"
+            f"{len(returns)} returns between neighbouring bars are known; {start} before the first fit "
+            f"(models.minimum_observations, and none before the first pooled prior) and {MINIMUM_FORECASTS} "
+            "to forecast are the least"
         )
     interval = task.series.interval
     walk = walk_forward(
@@ -220,6 +224,11 @@ def _walked(task: SubjectTask, settings: Settings) -> SubjectRecord:
     dates = ", ".join(str(np.datetime64(int(times[alarm]), "s"))[:10] for alarm in alarms)
     rows = tuple(_model_row(task.subject, walk, name, used, dates) for name in walk.tracks)
     return SubjectRecord(task.subject, interval, times, used, tuple(outcomes), rows)
+
+
+def _first_vintage() -> int:
+    """Unix seconds of the first day with a pooled prior."""
+    return int(np.datetime64(vintages()[0], "s").astype(np.int64))
 
 
 def _in_use(walk: WalkForward, chosen: tuple[str, ...], name: str) -> FloatArray:

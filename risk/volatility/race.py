@@ -229,7 +229,7 @@ def walk_forward(
 
 
 def race(walk: WalkForward, *, hurdle: float = HURDLE, generator: np.random.Generator | None = None) -> Race:
-    """Name the winner: of the models that the confidence set holds, the simplest within `hurdle` of the best.
+    """Name the winner among the models that the confidence set holds; see `choose`.
 
     Parameters
     ----------
@@ -265,15 +265,37 @@ def race(walk: WalkForward, *, hurdle: float = HURDLE, generator: np.random.Gene
             )
         )
     inside = [entry.model for entry in entries if entry.in_set]
-    winner = simplest_within({name: float(scores.mean()) for name, scores in densities.items()}, inside, hurdle=hurdle)
+    winner = choose({name: float(scores.mean()) for name, scores in densities.items()}, inside, hurdle=hurdle)
     return Race(tuple(entries), winner, hurdle, walk.returns.size)
+
+
+def choose(means: Mapping[str, float], inside: Sequence[str], *, hurdle: float = HURDLE) -> str:
+    """The model that wins: the simplest within `hurdle` of the best, so that ties go to the simpler.
+
+    The benchmark is the yardstick and the fall-back, no contestant: it wins where it is alone, or ahead of every
+    other by more than the hurdle. Its quantiles are too narrow where its mean score still ties.
+
+    Parameters
+    ----------
+    means : mapping of name to float
+        Mean losses (minus the log score), smaller is better.
+    inside : sequence of str
+        Models that may win, from simple to less so; at least one.
+    hurdle : float
+        Nats a bar.
+    """
+    others = [name for name in inside if name != BENCHMARK]
+    if not others:
+        return BENCHMARK
+    ahead = BENCHMARK in inside and means[BENCHMARK] < min(means[name] for name in others) - hurdle
+    return BENCHMARK if ahead else simplest_within(means, others, hurdle=hurdle)
 
 
 def choices_in_time(walk: WalkForward, *, default: str, minimum: int, hurdle: float = HURDLE) -> tuple[str, ...]:
     """The model in use on every bar, chosen by what was known then.
 
-    At each refit the simplest model within `hurdle` of the best mean log score of the bars before it; `default`
-    while there are fewer than `minimum` of those.
+    At each refit that of `choose` by the mean log scores of the bars before it; `default` while there are fewer than
+    `minimum` of those.
 
     Returns
     -------
@@ -286,7 +308,7 @@ def choices_in_time(walk: WalkForward, *, default: str, minimum: int, hurdle: fl
         name = default
         if begin >= minimum:
             means = {model: -float(score[:begin].mean()) for model, score in scores.items()}
-            name = simplest_within(means, list(scores), hurdle=hurdle)
+            name = choose(means, list(scores), hurdle=hurdle)
         chosen += [name] * min(walk.refit_every, walk.returns.size - begin)
     return tuple(chosen)
 
