@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from reports import run_folder, wording
 from reports.manifest import SCHEMA, Manifest, StageIdentity, environment, files_hash, program
-from reports.run_folder import CONFIG, MANIFEST, STAGES, RunWriter
+from reports.run_folder import ALL_STAGES, CONFIG, MANIFEST, STAGES, RunWriter, up_to
 from risk.artifact import Artifact, readable_json
 from risk.calibration import Calibration
 from risk.errors import DefectError, SettingsError, UnitError
@@ -20,6 +20,7 @@ from risk.market import MarketSnapshot
 from risk.outcome import StressResult
 from risk.recommendation import Recommendation
 from risk.settings import Settings, read_settings
+from risk.track_record import TrackRecord
 from risk.units import parse_instant
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class Chain:
         Content hash and inputs of each stage.
     seconds
         Wall-clock seconds of each stage that was made here.
-    snapshot, calibration, recommendation, stress, encoded
+    snapshot, calibration, track_record, recommendation, stress, encoded
         The artifacts.
     """
 
@@ -138,6 +139,7 @@ class Chain:
     seconds: dict[str, float] = field(default_factory=dict)
     snapshot: MarketSnapshot = field(init=False)
     calibration: Calibration = field(init=False)
+    track_record: TrackRecord = field(init=False)
     recommendation: Recommendation = field(init=False)
     stress: StressResult = field(init=False)
     encoded: EncodedProposal = field(init=False)
@@ -173,7 +175,7 @@ def run_chain(
     out
         The run folder.
     until
-        The last stage, one of `STAGES`.
+        The last stage, one of `ALL_STAGES`.
     workers
         Processes that calibrate; the bytes do not depend on it.
     observer
@@ -184,34 +186,41 @@ def run_chain(
     InputError
         When the folder is not a run's or cannot be written, and for wrong settings or data.
     """
-    wanted = STAGES[: STAGES.index(until) + 1]
+    wanted = up_to(until)
     with run_folder.writing(out) as writer, _executor(workers) as executor:
         chain = Chain(start.settings)
         _make(chain, "snapshot", start, executor, observer)
         earlier = _earlier(out, chain)
-        kept = tuple(earlier.stages) if earlier is not None else ()
+        kept = dict(earlier.stages) if earlier is not None else {}
         if earlier is not None:
             for stage in wanted[1:]:
                 if stage in kept:
                     _load(chain, stage, out, earlier)
                     observer(stage, 0.0)
         if not set(wanted) <= set(kept):
-            writer.begin(start.config, keep=kept)
+            writer.begin(start.config, keep=tuple(kept))
             for stage in wanted:
                 if stage in kept:
                     continue
                 if stage not in chain.files:
                     _make(chain, stage, start, executor, observer)
                 writer.put_stage(stage, chain.files[stage])
-            _finish(writer, chain, workers)
+            _finish(writer, chain, kept, workers)
     return chain
 
 
-def recompute(start: Start, *, until: str = "proposal", workers: int = 1, observer: Observer = silent) -> Chain:
-    """Make every stage up to one, in memory: no folder is read or written, nothing earlier is used."""
+def recompute(
+    start: Start,
+    *,
+    until: str = "proposal",
+    branches: Sequence[str] = (),
+    workers: int = 1,
+    observer: Observer = silent,
+) -> Chain:
+    """Make every stage up to one, and branches, in memory: no folder is read or written, nothing earlier is used."""
     chain = Chain(start.settings)
     with _executor(workers) as executor:
-        for stage in STAGES[: STAGES.index(until) + 1]:
+        for stage in (*up_to(until), *branches):
             _make(chain, stage, start, executor, observer)
     return chain
 
@@ -239,6 +248,14 @@ def _make_calibration(chain: Chain, _: Start, executor: Executor | None) -> None
 
     chain.calibration = calibrate(chain.snapshot, chain.settings, executor=executor)
     chain.keep("calibration", chain.calibration.artifact())
+
+
+def _make_backtest(chain: Chain, _: Start, executor: Executor | None) -> None:
+    from reports.track_record import markdown
+    from risk.pipeline import backtest
+
+    chain.track_record = backtest(chain.snapshot, chain.settings, executor=executor)
+    chain.keep("backtest", chain.track_record.artifact(), {"track-record.md": markdown(chain.track_record).encode()})
 
 
 def _make_recommendation(chain: Chain, _: Start, __: Executor | None) -> None:
@@ -283,6 +300,7 @@ def _make_proposal(chain: Chain, _: Start, __: Executor | None) -> None:
 _MAKERS: Mapping[str, Callable[[Chain, Start, Executor | None], None]] = {
     "snapshot": _make_snapshot,
     "calibration": _make_calibration,
+    "backtest": _make_backtest,
     "recommendation": _make_recommendation,
     "stress": _make_stress,
     "proposal": _make_proposal,
@@ -308,6 +326,8 @@ def _load(chain: Chain, stage: str, run: Path, manifest: Manifest) -> None:
     """Load a stage of the earlier run instead of making it."""
     if stage == "calibration":
         chain.calibration = run_folder.load_calibration(run)
+    elif stage == "backtest":
+        chain.track_record = run_folder.load_track_record(run)
     elif stage == "recommendation":
         chain.recommendation = run_folder.load_recommendation(run)
     elif stage == "stress":
@@ -317,8 +337,10 @@ def _load(chain: Chain, stage: str, run: Path, manifest: Manifest) -> None:
     chain.identities[stage] = manifest.stages[stage]
 
 
-def _finish(writer: RunWriter, chain: Chain, workers: int) -> None:
-    stages = {stage: chain.identities[stage] for stage in STAGES if stage in chain.identities}
+def _finish(writer: RunWriter, chain: Chain, kept: Mapping[str, StageIdentity], workers: int) -> None:
+    """Write the manifest, of stages made or loaded here and of others that an earlier run left."""
+    known = {**kept, **chain.identities}
+    stages = {stage: known[stage] for stage in ALL_STAGES if stage in known}
     manifest = Manifest(
         schema=SCHEMA,
         program=program(),

@@ -80,16 +80,20 @@ def reproduce(run: Path, *, workers: int = 1, observer: chain.Observer = chain.s
         When the run is foreign, unfinished or edited.
     """
     manifest = run_folder.read_manifest(run)
-    stages = [stage for stage in run_folder.STAGES if stage in manifest.stages]
+    stages = [stage for stage in run_folder.ALL_STAGES if stage in manifest.stages]
     before = {stage: run_folder.load_files(run, stage, manifest) for stage in stages}
     start = chain.Start.from_run(run)
-    again = chain.recompute(start, until=stages[-1], workers=workers, observer=observer)
+    line = [stage for stage in stages if stage not in run_folder.BRANCHES]
+    again = chain.recompute(
+        start, until=line[-1], branches=[s for s in stages if s not in line], workers=workers, observer=observer
+    )
     compared: list[StageAgreement] = []
     for stage in stages:
         compare = _compare_proposals if stage == "proposal" else compare_stages
         compared.append(compare(stage, before[stage], again.files[stage]))
-    if compared[-1].stage == "proposal" and all(s.agreement is Agreement.SAME_BYTES for s in compared[:-1]):
-        compared[-1] = _strictly(compared[-1])
+    others = [agreed for agreed in compared if agreed.stage != "proposal"]
+    if all(agreed.agreement is Agreement.SAME_BYTES for agreed in others):
+        compared = [agreed if agreed in others else _strictly(agreed) for agreed in compared]
     return Reproduction(tuple(compared), manifest.program == program())
 
 

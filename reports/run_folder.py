@@ -3,6 +3,7 @@
 ::
 
     RUN/ config.toml  snapshot/  calibration/  recommendation/  stress/  proposal/  environment.json  manifest.json
+         backtest/
 
 A folder that is being written, or whose writing was cut short, holds the marker ``.incomplete`` and no manifest.
 """
@@ -24,9 +25,13 @@ from risk.errors import ArtifactError, InputError, RiskcalError
 from risk.market import MarketSnapshot
 from risk.outcome import StressResult
 from risk.recommendation import Recommendation
+from risk.track_record import TrackRecord
 
 STAGES = ("snapshot", "calibration", "recommendation", "stress", "proposal")
 """In the order in which they are made; each is made from those before it."""
+BRANCHES = {"backtest": ("snapshot",)}
+"""Stages that nothing is made from, with what they are made from themselves."""
+ALL_STAGES = (*STAGES, *BRANCHES)
 CONFIG, MANIFEST, ENVIRONMENT = "config.toml", "manifest.json", "environment.json"
 _MARKER = ".incomplete"
 _ASIDE = ".writing-"
@@ -91,7 +96,7 @@ def load_files(run: Path, stage: str, manifest: Manifest | None = None) -> dict[
     """
     manifest = manifest or read_manifest(run)
     if stage not in manifest.stages:
-        made = ", ".join(name for name in STAGES if name in manifest.stages)
+        made = ", ".join(name for name in ALL_STAGES if name in manifest.stages)
         raise ArtifactError(f"the run holds no {stage}, only {made}", file=str(run), remedy=f"Run the {stage} first")
     head = f"{stage}/"
     listed = sorted(name for name in manifest.files if name.startswith(head))
@@ -119,6 +124,16 @@ def load_recommendation(run: Path) -> Recommendation:
 def load_stress(run: Path) -> StressResult:
     """The stress result of a run; re-hashed, see `load_files` for the errors."""
     return _load(run, "stress", StressResult)
+
+
+def load_track_record(run: Path) -> TrackRecord:
+    """The track record of a run; re-hashed, see `load_files` for the errors."""
+    return _load(run, "backtest", TrackRecord)
+
+
+def up_to(stage: str) -> tuple[str, ...]:
+    """A stage and those it is made from, in the order in which they are made."""
+    return (*BRANCHES[stage], stage) if stage in BRANCHES else STAGES[: STAGES.index(stage) + 1]
 
 
 def _load(run: Path, stage: str, kind: type[_T]) -> _T:
@@ -160,7 +175,7 @@ class RunWriter:
             (self.path / _MARKER).touch()
             (self.path / MANIFEST).unlink(missing_ok=True)
             (self.path / ENVIRONMENT).unlink(missing_ok=True)
-            for stage in set(STAGES) - set(keep):
+            for stage in set(ALL_STAGES) - set(keep):
                 if (self.path / stage).exists():
                     shutil.rmtree(self.path / stage)
         self._begun = True
@@ -196,7 +211,7 @@ class RunWriter:
     def hashes(self) -> dict[str, str]:
         """SHA-256 of the settings and of every file of every stage, by name."""
         files = [self.path / CONFIG]
-        files += [path for stage in STAGES for path in (self.path / stage).rglob("*") if path.is_file()]
+        files += [path for stage in ALL_STAGES for path in (self.path / stage).rglob("*") if path.is_file()]
         return {path.relative_to(self.path).as_posix(): file_hash(path.read_bytes()) for path in sorted(files)}
 
     def _put_file(self, name: str, data: bytes) -> None:
@@ -270,7 +285,7 @@ def _sweep(path: Path) -> None:
 
 def _undo(path: Path, made: Iterable[Path]) -> None:
     """After a failure before the first stage, leave no trace."""
-    if any((path / stage).exists() for stage in STAGES):
+    if any((path / stage).exists() for stage in ALL_STAGES):
         return
     for name in (_MARKER, CONFIG):
         (path / name).unlink(missing_ok=True)

@@ -17,7 +17,7 @@ RECORD_SCHEMA = {
     "quantile_loss": "f8", "benchmark_quantile_loss": "f8", "quantile_loss_worse_p_value": "f8",
     "fz0": "f8", "benchmark_fz0": "f8", "fz0_worse_p_value": "f8", "benchmark_exceptions": "i8",
 }  # fmt: skip
-"""A row a subject, side and confidence, of one-step forecasts of log returns.
+"""A row a subject, side and confidence, of one-step forecasts; quantile loss of simple moves, FZ0 of log moves.
 
 `p_one_sided` is the binomial probability of so many exceptions or more, and `passes` when it is 5 % or more. Scores
 are means, smaller is better; ``..._worse_p_value`` is Diebold and Mariano's against "worse than the benchmark":

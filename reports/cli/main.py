@@ -20,6 +20,7 @@ VERBS = {
     "fetch": "New rows of every feed into a store.",
     "feeds": "Every price series with its quality verdict.",
     "calibrate": "Fit the models: risk figures with intervals, track record.",
+    "backtest": "Forecast every bar before it was seen: the track record.",
     "recommend": "Derive the target parameters and the next legal step.",
     "stress": "Bad debt of the parameter sets in crashes, against the budgets.",
     "propose": "The whole chain: a proposal with its evidence.",

@@ -77,13 +77,19 @@ class Outcome:
         """The same of the benchmark."""
         return np.asarray(self.losses > self.benchmark_var)
 
+    def simple(self, log_losses: FloatArray) -> FloatArray:
+        """Simple losses: 1 - e^-x of who holds, e^x - 1 of who is short."""
+        sign = -1.0 if self.side is Side.DOWN else 1.0
+        loss: FloatArray = sign * np.expm1(sign * log_losses)
+        return loss
+
     def quantile_losses(self) -> tuple[FloatArray, FloatArray]:
-        """Of the model in use, and of the benchmark."""
-        first, second = (quantile_loss(self.losses, v, self.confidence) for v in (self.var, self.benchmark_var))
-        return first, second
+        """Of the model in use, and of the benchmark, in simple moves: a quantile moves with its scale."""
+        loss, ours, theirs = (self.simple(x) for x in (self.losses, self.var, self.benchmark_var))
+        return quantile_loss(loss, ours, self.confidence), quantile_loss(loss, theirs, self.confidence)
 
     def fz0_scores(self) -> tuple[FloatArray, FloatArray]:
-        """Of the model in use, and of the benchmark."""
+        """Of the model in use, and of the benchmark, in log moves: a mean beyond a quantile does not move so."""
         ours = fz0_score(self.losses, self.var, self.es, self.confidence)
         return ours, fz0_score(self.losses, self.benchmark_var, self.benchmark_es, self.confidence)
 
@@ -270,12 +276,10 @@ def _record_rows(record: SubjectRecord) -> Iterable[Row]:
 
 
 def _exception_rows(record: SubjectRecord) -> Iterable[Row]:
-    """Simple moves: a fall of 1 - e^-x for a log loss x of a holder, a rise of e^x - 1 for a short."""
     for outcome in record.outcomes:
         if outcome.confidence != QUOTED:
             continue
-        sign = -1.0 if outcome.side is Side.DOWN else 1.0
-        loss, var = (sign * np.expm1(sign * values) for values in (outcome.losses, outcome.var))
+        loss, var = outcome.simple(outcome.losses), outcome.simple(outcome.var)
         for i in np.flatnonzero(outcome.exceptions).tolist():
             yield (
                 record.subject, str(outcome.side), QUOTED, int(record.observed_at[i]), record.used[i],

@@ -1,0 +1,151 @@
+"""The track record in words: the bar, the pooled rates and every asset, as Markdown and for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from reports import wording
+from risk.artifact import Table
+from risk.calibration import Side
+from risk.tails.backtest import LEVEL, QUOTED
+from risk.track_record import TrackRecord
+
+POOLED_COLUMNS = ("Bars", "Side", "Confidence", "Assets", "Forecasts", "Exceptions", "Rate", "90 % interval",
+                  "EWMA-t", "Quantile loss", "p", "FZ0", "p")  # fmt: skip
+ASSET_COLUMNS = ("Asset", "Bars", "From", "To", "Forecasts", "Exceptions", "Expected", "p", "Passes", "EWMA-t",
+                 "Quantile loss", "FZ0", "Weak")  # fmt: skip
+CRITERIA_COLUMNS = ("Bars", "Criterion", "Required", "Found", "Met", "Detail")
+MODEL_COLUMNS = ("Asset", "In use", "Alarms, then the benchmark for a while", "Status")
+
+_NOTES = """Forecasts are of one bar, made before it from the bars known then. The model in use is the one that the past
+speaks for (GARCH-t until 250 bars do), its parameters come from windows that end before the refit, its prior from the
+vintage known then; after an alarm of the sequential hit monitor EWMA-t stands in for 250 bars. An exception is a loss
+beyond value at risk. *Passes*: so many exceptions or more have a binomial probability of 5 % or more. Intervals and
+pooled p-values resample blocks of 20 days with all assets of a day, because assets crash together; p of a score is for
+"not better than EWMA-t". Quantile loss (of simple moves) is relative to EWMA-t's, FZ0 (of log moves) the difference to
+it: below 1 and below 0 are better."""
+
+
+def criteria_rows(found: TrackRecord) -> list[tuple[str, ...]]:
+    """A row a criterion of the bar."""
+    return [
+        (
+            wording.duration(row["interval"]), row["criterion"], row["required"],
+            wording.p_value(row["value"]) if row["criterion"].endswith(", p") else wording.percent(row["value"]),
+            "yes" if row["met"] else "NO", row["detail"],
+        )
+        for row in found.criteria.rows()
+    ]  # fmt: skip
+
+
+def pooled_rows(found: TrackRecord) -> list[tuple[str, ...]]:
+    """A row a side and confidence, all assets together."""
+    return [
+        (
+            wording.duration(row["interval"]), row["side"], wording.confidence(row["confidence"]),
+            str(row["n_subjects"]), f"{row['n']:,}", f"{row['exceptions']:,}", wording.percent(row["rate"]),
+            f"{wording.percent(row['lower'])} to {wording.percent(row['upper'])}",
+            wording.percent(row["benchmark_rate"]), f"{row['quantile_loss_ratio']:.4f}",
+            wording.p_value(row["quantile_loss_better_p_value"]), f"{row['fz0_difference']:+.4f}",
+            wording.p_value(row["fz0_better_p_value"]),
+        )
+        for row in found.pooled.rows()
+    ]  # fmt: skip
+
+
+def quoted(found: TrackRecord) -> Table:
+    """Falls at the quoted confidence, by length of bars and name."""
+    return found.record.where(side=str(Side.DOWN), confidence=QUOTED)
+
+
+def asset_rows(found: TrackRecord) -> list[tuple[str, ...]]:
+    """A row an asset: falls at 99 %."""
+    return [
+        (
+            row["subject"], wording.duration(row["interval"]), wording.date(row["start"]), wording.date(row["stop"]),
+            f"{row['n']:,}", str(row["exceptions"]), f"{row['expected']:.1f}", wording.p_value(row["p_one_sided"]),
+            "yes" if row["passes"] else "NO", str(row["benchmark_exceptions"]),
+            f"{row['quantile_loss'] / row['benchmark_quantile_loss']:.3f}",
+            f"{row['fz0'] - row['benchmark_fz0']:+.3f}", _weak(row),
+        )
+        for row in quoted(found).rows()
+    ]  # fmt: skip
+
+
+def model_rows(found: TrackRecord) -> list[tuple[str, ...]]:
+    """A row an asset: the share of bars that each model was in use, and the alarms."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for row in found.models.rows():
+        rows.setdefault(row["subject"], []).append(row)
+    return [
+        (
+            subject,
+            ", ".join(f"{row['model']} {row['share']:.0%}" for row in own if row["n"]),
+            own[0]["alarms"] or wording.ABSENT,
+            "; ".join(f"{row['model']}: {row['status']}" for row in own if row["status"] != "ok") or "ok",
+        )
+        for subject, own in rows.items()
+    ]
+
+
+def losses(found: TrackRecord) -> list[str]:
+    """Where the record is weak, in sentences: criteria missed, assets that fail or are worse than the benchmark."""
+    sentences = [
+        f"{wording.duration(row['interval'])} bars: {row['criterion']} missed ({row['detail']})."
+        for row in found.criteria.rows()
+        if not row["met"]
+    ]
+    for interval in dict.fromkeys(found.record["interval"].tolist()):
+        own = quoted(found).where(interval=interval)
+        bars = wording.duration(interval)
+        n = len(own)
+        for name, title in (
+            ("independence_p_value", "exceptions cluster (Christoffersen)"),
+            ("dynamic_quantile_p_value", "exceptions can be foreseen (dynamic quantile)"),
+        ):
+            if rejected := own.take(own[name] < LEVEL)["subject"].tolist():
+                sentences.append(
+                    f"{bars} bars: {title} at 5 % for {len(rejected)} of {n}, where {n * LEVEL:.0f} are expected by "
+                    f"chance: {', '.join(rejected)}."
+                )
+    sentences += [f"{row['subject']} has no record: {row['reason']}." for row in found.unavailable.rows()]
+    return sentences
+
+
+def markdown(found: TrackRecord) -> str:
+    """The whole record as one document."""
+    bar = "met" if found.met else "missed"
+    parts = [
+        "# Track record",
+        f"As of {wording.instant(found.as_of)}. The bar that riskcal sets itself is {bar}.",
+        _NOTES,
+        "## The bar, for falls at 99 %",
+        _grid(CRITERIA_COLUMNS, criteria_rows(found)),
+        "## Where it loses",
+        "\n".join(f"- {wording.markdown(sentence)}" for sentence in losses(found)) or "Nowhere.",
+        "## All assets together",
+        _grid(POOLED_COLUMNS, pooled_rows(found)),
+        "## Asset by asset, falls at 99 %",
+        "*Expected* is the binomial expectation, p of so many exceptions or more. *EWMA-t* counts the benchmark's.",
+        _grid(ASSET_COLUMNS, asset_rows(found)),
+        "## Models in use",
+        _grid(MODEL_COLUMNS, model_rows(found)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _weak(row: dict[str, Any]) -> str:
+    """What speaks against an asset's forecasts at 5 %, beside the count."""
+    said = {
+        "clusters": row["independence_p_value"] < LEVEL,
+        "foreseeable": row["dynamic_quantile_p_value"] < LEVEL,
+        "quantile loss worse": row["quantile_loss_worse_p_value"] < LEVEL,
+        "FZ0 worse": row["fz0_worse_p_value"] < LEVEL,
+    }
+    return ", ".join(word for word, weak in said.items() if weak)
+
+
+def _grid(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *([wording.markdown(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
