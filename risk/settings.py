@@ -203,6 +203,9 @@ class Policy(Model):
         Confidence of margins.
     stress_weight, stress_window
         Weight of the stressed window in the margin blend, and its length in bars.
+    threshold_error, threshold_paths
+        Paths behind a threshold are doubled until its Monte-Carlo standard error is within the first, or there are as
+        many as the second.
     tiers
         Notional limits of the margin tiers, ascending; the last has no further tier.
     liquidation_fee
@@ -220,6 +223,8 @@ class Policy(Model):
     margin_confidence: Fraction = 0.99
     stress_weight: Fraction = 0.25
     stress_window: int = Field(default=250, ge=100)
+    threshold_error: Fraction = 0.01
+    threshold_paths: int = Field(default=400_000, ge=1000, le=10_000_000)
     tiers: tuple[Dollars, ...] = (1_000_000.0, 5_000_000.0)
     liquidation_fee: Fraction = 0.01
     calm_fee: Fraction = 0.0005

@@ -121,6 +121,7 @@ _SETTINGS: dict[str, Any] = {
         "user_margin_horizon": "1d",
     },
     "models": {"posterior_draws": 20, "paths_per_draw": 50, "monte_carlo_paths": 400},
+    "policy": {"threshold_paths": 5000},
     "bounds": {
         "collateral_factor": {"step": "0.5%", "minimum_delay": "3d"},
         "liquidation_threshold": {"step": "0.5%", "minimum_delay": "3d"},
