@@ -9,13 +9,14 @@ import numpy as np
 from scipy.special import ndtr
 
 from risk.calibration import Side
-from risk.errors import RefusalError
+from risk.errors import DataError, RefusalError
 from risk.market import FloatArray, IntArray
 from risk.settings import Settings
 from risk.streams import stream
 from risk.tails.states import parameter_prior
 from risk.validation.assumptions import AssumptionTest, residual_tests
 from risk.validation.coverage import coverage_test
+from risk.validation.inventory import RESIDUAL_ASSUMPTIONS
 from risk.validation.scores import quantile_loss
 from risk.volatility.forecasters import Priors
 from risk.volatility.models import FitResult, ParameterPrior, VolatilityModel
@@ -54,7 +55,9 @@ EXCEPTION_SCHEMA = {
 """One-step forecasts of the winner: simple return, simple loss at 99 % as a positive fraction, log volatility."""
 ASSUMPTION_SCHEMA = {
     "subject": "str", "assumption": "str", "test": "str", "statistic": "f8", "p_value": "f8", "verdict": "str",
+    "model": "str",
 }  # fmt: skip
+"""Of every model that was fitted, and of the ``shocks`` that paths are drawn from; `risk.validation.inventory`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,10 @@ def evidence_rows(
         race=_race_rows(subject, result, fits),
         track_record=() if walk is None else _track_rows(subject, walk),
         exceptions=() if walk is None else _exception_rows(subject, observed_at, walk, result.winner),
-        assumptions=_assumption_rows(subject, fits[VolatilityModel(result.winner)], shocks),
+        assumptions=(
+            *(row for kind, found in fits.items() if found.usable for row in _residual_rows(subject, kind, found)),
+            _shock_row(subject, fits[VolatilityModel(result.winner)], shocks),
+        ),
     )
 
 
@@ -200,16 +206,23 @@ def _exception_rows(subject: str, observed_at: IntArray, walk: WalkForward, winn
     )
 
 
-def _assumption_rows(subject: str, fit: FitResult, shocks: FloatArray) -> tuple[Row, ...]:
+def _residual_rows(subject: str, model: str, fit: FitResult) -> tuple[Row, ...]:
+    """Tests of a model's residuals; one that cannot be tested (a run of equal prices, say) says so."""
+    try:
+        tests = residual_tests(fit.residuals, fit.parameters["nu"])
+    except DataError as error:
+        reason = f"not testable: {error.message}"
+        return tuple((subject, a.text, a.test, 0.0, 1.0, reason, str(model)) for a in RESIDUAL_ASSUMPTIONS)
+    return tuple((subject, t.assumption, t.test, t.statistic, t.p_value, t.verdict(), str(model)) for t in tests)
+
+
+def _shock_row(subject: str, fit: FitResult, shocks: FloatArray) -> Row:
     squares = fit.residuals**2
     distance = (float(squares.mean()) - 1.0) / (float(squares.std()) / np.sqrt(len(squares)))
-    tests = (
-        *residual_tests(fit.residuals, fit.parameters["nu"]),
-        AssumptionTest(
-            f"residuals have unit variance (shocks are not rescaled; theirs is {float(np.mean(shocks**2)):.3f})",
-            "z of the mean square",
-            float(distance),
-            float(2.0 * ndtr(-abs(distance))),
-        ),
+    test = AssumptionTest(
+        f"residuals have unit variance (shocks are not rescaled; theirs is {float(np.mean(shocks**2)):.3f})",
+        "z of the mean square",
+        float(distance),
+        float(2.0 * ndtr(-abs(distance))),
     )
-    return tuple((subject, t.assumption, t.test, t.statistic, t.p_value, t.verdict()) for t in tests)
+    return (subject, test.assumption, test.test, test.statistic, test.p_value, test.verdict(), "shocks")
