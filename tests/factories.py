@@ -323,7 +323,7 @@ def make_calibration(snapshot: MarketSnapshot | None = None, settings: Settings 
                 strict=True,
             )
         ]  # fmt: skip
-        assumptions.append((name, "independent shocks", "ljung_box", 10.0, 0.4, "holds"))
+        assumptions.append((name, "independent shocks", "ljung_box", 10.0, 0.4, "holds", "gjr_t"))
     free = np.array([name in {"BTC", "ETH", "LINK", "WSTETH"} for name in snapshot.assets], dtype=float)
     correlation = np.eye(len(snapshot.assets)) * 0.4 + 0.6 * np.outer(free, free) + np.diag(0.6 * (1 - free))
     schema = {"subject": "str", "model": "str"}
@@ -346,7 +346,7 @@ def make_calibration(snapshot: MarketSnapshot | None = None, settings: Settings 
         ),
         assumptions=Table.from_rows(
             {"subject": "str", "assumption": "str", "test": "str", "statistic": "f8", "p_value": "f8",
-             "verdict": "str"},
+             "verdict": "str", "model": "str"},
             assumptions,
         ),
         assets=assets,
