@@ -152,7 +152,7 @@ def markdown(found: TrackRecord) -> str:
         "*Expected* is the binomial expectation, p of so many exceptions or more. *EWMA-t* counts the benchmark's.",
         _grid(ASSET_COLUMNS, asset_rows(found)),
         "## Probability of a fall beyond a threshold",
-        "Reliability should be small, resolution large. Limits hold 90 % of bins where assets are independent: not here.",
+        "Reliability should be small, resolution large. Limits hold 90 % of bins if assets are independent: not here.",
         _grid(BRIER_COLUMNS, brier_rows(found)),
         "## Models in use",
         _grid(MODEL_COLUMNS, model_rows(found)),

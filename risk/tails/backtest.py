@@ -18,7 +18,7 @@ from risk.errors import DataError, DefectError, RefusalError
 from risk.market import FloatArray, IntArray, MarketSnapshot, Verdict
 from risk.settings import Settings
 from risk.tails.calibrate import subject_tasks
-from risk.tails.evidence import MINIMUM_RACE, priors_known
+from risk.tails.evidence import MINIMUM_RACE, RUN_LENGTH, priors_known
 from risk.tails.subject import SubjectOutcome, SubjectTask
 from risk.validation.scores import fz0_score, quantile_loss
 from risk.validation.stability import fall_back_bars
@@ -30,8 +30,8 @@ QUOTED = 0.99
 """Confidence of the bar, of the dated exceptions and of the hit monitor."""
 EXCEEDED = (0.02, 0.05, 0.10, 0.20)
 """Falls within a bar whose probability is forecast, for reliability diagrams and Brier scores."""
-RUN_LENGTH = 2500
-"""Mean bars to a false alarm of the hit monitor, at least."""
+NO_RISK = 1e-8
+"""Expected shortfall of a bar below which a forecast says that there is no risk: a rounded price that stands still."""
 MINIMUM_FORECASTS = 20
 """Bars out of sample below which there is no record."""
 STALE = "stale"
@@ -198,6 +198,9 @@ def _walked(task: SubjectTask, settings: Settings) -> SubjectRecord:
                     known["var"][:, index], known["es"][:, index],
                 )
             )  # fmt: skip
+    still = sum(int(np.sum(np.minimum(o.es, o.benchmark_es) < NO_RISK)) for o in outcomes[:1])
+    if still:
+        raise RefusalError(f"the price stands still: forecasts see no risk on {still} of {len(used)} bars")
     times = observed_at[walk.positions]
     dates = ", ".join(str(np.datetime64(int(times[alarm]), "s"))[:10] for alarm in alarms)
     rows = tuple(_model_row(task.subject, walk, name, used, dates) for name in walk.tracks)

@@ -18,15 +18,21 @@ from risk.validation.assumptions import AssumptionTest, residual_tests
 from risk.validation.coverage import coverage_test
 from risk.validation.inventory import RESIDUAL_ASSUMPTIONS
 from risk.validation.scores import quantile_loss
+from risk.validation.stability import standing_alarm
 from risk.volatility.forecasters import Priors
 from risk.volatility.models import FitResult, ParameterPrior, VolatilityModel
 from risk.volatility.prior import load_prior
-from risk.volatility.race import Race, WalkForward, race, walk_forward
+from risk.volatility.race import BENCHMARK, Race, WalkForward, race, walk_forward
 
 MINIMUM_RACE = 250
 """Bars out of sample below which models are not raced: the hurdle would lie far inside the noise."""
+RUN_LENGTH = 2500
+"""Mean bars to a false alarm of the hit monitor, at least."""
 EXCEPTION_CONFIDENCE = 0.99
 """Confidence of the dated forecasts kept for charts."""
+
+DECAYED = "decayed: the benchmark stands in"
+"""In the status of a race's winner whose exceptions have raised an alarm."""
 
 Row = tuple[object, ...]
 
@@ -72,17 +78,30 @@ class EvidenceRows:
 
 @dataclass(frozen=True, slots=True)
 class RaceResult:
-    """The winner, and the walk-forward it won; without one the default model stands in."""
+    """The model in use, and the walk-forward behind it; without one the default model stands in.
+
+    Attributes
+    ----------
+    winner
+        Of the race, or the benchmark while it stands in after an alarm.
+    walk, summary
+        None where there was no race.
+    alarm
+        Position in the walk of the alarm after which the benchmark stands in; None without one.
+    """
 
     winner: str
     walk: WalkForward | None = None
     summary: Race | None = None
+    alarm: int | None = None
 
 
 def run_race(
     observed_at: IntArray, returns: FloatArray, kinds: tuple[VolatilityModel, ...], interval: int, settings: Settings
 ) -> RaceResult:
-    """Race the models out of sample; each refit uses the pooled prior known by its own date, or none before the first.
+    """Race the models out of sample; after an alarm of the hit monitor the benchmark stands in for a while.
+
+    Each refit uses the pooled prior known by its own date, or none before the first.
 
     Where the series is too short for the window and `MINIMUM_RACE` bars beyond it, or its first window cannot be
     fitted, there is no race: garch_t stands in, or the benchmark where garch_t is not among the models.
@@ -101,7 +120,9 @@ def run_race(
     except RefusalError:
         return RaceResult(default)
     summary = race(walk, generator=stream(settings.seed, "race", "confidence_set"))
-    return RaceResult(summary.winner, walk, summary)
+    hits = walk.tracks[summary.winner].exceptions_long[:, walk.confidences.index(EXCEPTION_CONFIDENCE)]
+    alarm = standing_alarm(hits, 1.0 - EXCEPTION_CONFIDENCE, run_length=RUN_LENGTH, probation=MINIMUM_RACE)
+    return RaceResult(summary.winner if alarm is None else BENCHMARK, walk, summary, alarm)
 
 
 def priors_known(observed_at: IntArray, interval: int) -> Priors:
@@ -156,6 +177,8 @@ def _race_rows(subject: str, result: RaceResult, fits: Mapping[VolatilityModel, 
         status = f"fit {fits[VolatilityModel(entry.model)].status}"
         if not entry.has_density:
             status += ", quantiles only"
+        if result.alarm is not None and entry.model == result.summary.winner:
+            status += f", {DECAYED}"
         if track.n_carried:
             status += f", {track.n_carried} of {len(track.refits)} refits failed"
         rows.append(

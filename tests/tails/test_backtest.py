@@ -138,6 +138,9 @@ def test_what_has_no_record_says_why() -> None:
     assert backtest_subject(task(simulated(141)), settings()).reason == ""
     still = backtest_subject(task(np.zeros(400)), settings())
     assert "first window" in still.reason
+    rounded = simulated(1500)
+    rounded[400:1100] = 0.0
+    assert "stands still" in backtest_subject(task(rounded), settings()).reason
     # Before the first pooled prior calibration refuses, and so does the record.
     early = backtest_subject(task(simulated(900), last=1_577_836_800 - DAY), settings())
     assert "pooled prior" in early.reason
