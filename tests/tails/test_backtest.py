@@ -109,6 +109,10 @@ def test_pooled_rows_and_dates(record: SubjectRecord) -> None:
     many = tuple(replace(record, subject=f"A{i}", observed_at=record.observed_at - 3600 * (i % 3)) for i in range(10))
     one, ten = (assemble_track_record(make_snapshot(), settings(), records) for records in ((record,), many))
     (first,), (second,) = (found.pooled.where(side="down", confidence=0.99).rows() for found in (one, ten))
+    (alone,) = one.record.where(side="down", confidence=0.99).rows()
+    assert first["quantile_loss_ratio"] == pytest.approx(alone["quantile_loss"] / alone["benchmark_quantile_loss"])
+    assert first["fz0_difference"] == pytest.approx(alone["fz0"] - alone["benchmark_fz0"])
+    assert (first["exceptions"], first["rate"]) == (alone["exceptions"], alone["exceptions"] / 780)
     assert second["n"] == 10 * first["n"]
     assert second["n_dates"] == first["n_dates"] == 780
     assert second["rate"] == pytest.approx(first["rate"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -150,6 +150,19 @@ def test_a_choice_in_time_is_that_of_the_bars_before(walk: WalkForward) -> None:
     for begin in range(120, 300, 30):
         means = {name: -float(track.log_scores[:begin].mean()) for name, track in walk.tracks.items()}
         assert set(chosen[begin : begin + 30]) == {choose(means, list(walk.tracks))}
+
+
+def test_a_choice_in_time_turns_after_the_score_does(walk: WalkForward) -> None:
+    """gjr_t is better by a nat on bars 0 to 149 and worse by three from 150 on: it is in use from 120 to 209."""
+    scores = {
+        "ewma_t": np.full(300, -9.0),
+        "garch_t": np.zeros(300),
+        "gjr_t": np.where(np.arange(300) < 150, 1.0, -3.0),
+    }
+    tracks = {name: replace(walk.tracks[name], log_scores=values) for name, values in scores.items()}
+    chosen = choices_in_time(replace(walk, tracks=tracks), default="garch_t", minimum=100)
+    # At 180 gjr_t has a mean of (150 - 90) / 180 = 1/3; at 210 of (150 - 180) / 210 < 0.
+    assert [i for i, name in enumerate(chosen) if name == "gjr_t"] == list(range(120, 210))
 
 
 @dataclass(frozen=True)
