@@ -128,7 +128,7 @@ def losses(found: TrackRecord) -> list[str]:
         ):
             if rejected := own.take(own[name] < LEVEL)["subject"].tolist():
                 sentences.append(
-                    f"{bars} bars: {title} at 5 % for {len(rejected)} of {n}, where {n * LEVEL:.0f} are expected by "
+                    f"{bars} bars: {title} at 5 % for {len(rejected)} of {n}, where {n * LEVEL:.1f} are expected by "
                     f"chance: {', '.join(rejected)}."
                 )
     sentences += [f"{row['subject']} has no record: {row['reason']}." for row in found.unavailable.rows()]
