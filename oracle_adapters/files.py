@@ -306,7 +306,7 @@ def _parquet_rows(path: Path, file: str, columns: Sequence[str]) -> Iterator[Row
 
     with duckdb.connect(config={"threads": 1}) as connection:
         try:
-            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
             table = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(path)]).fetchall()
             _places([str(row[0]) for row in table], columns, file)
             cells = ", ".join('CAST("{}" AS VARCHAR)'.format(column.replace('"', '""')) for column in columns)

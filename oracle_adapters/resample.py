@@ -45,25 +45,21 @@ def resample(rows: Table, interval: int, longer: int) -> Chunk:
     """
     if interval <= 0 or longer <= 0 or longer % interval:
         raise DataError("longer bars last a multiple of the shorter ones", field="interval", value=[interval, longer])
-    found, incomplete = [], 0
-    for name in _names(rows):
-        part = rows if len(rows) and (rows["field"] == name).all() else rows.where(field=name)
-        bars, missed = _field(name, part, interval, longer)
+    found, incomplete, used = [], 0, 0
+    for name in sorted(_RULES):
+        mine = rows["field"] == name
+        if not mine.any():
+            continue
+        bars, missed = _field(name, rows if mine.all() else rows.take(mine), interval, longer)
         found.append(bars)
-        incomplete += missed
+        incomplete, used = incomplete + missed, used + int(mine.sum())
+    if used < len(rows):
+        stray = min(set(np.unique(rows["field"]).tolist()) - _RULES.keys())
+        raise DataError("no bars are made of this field", field="field", value=stray)
     table = Table.concatenate(COLUMNS[Kind.PRICE], found)
     if len(found) > 1:
         table = table.take(np.lexsort((table["field"], table["observed_at"])))
     return Chunk(Kind.PRICE, table, {"incomplete": incomplete} if incomplete else {})
-
-
-def _names(rows: Table) -> list[str]:
-    """Fields in order; a field that no rule is for is refused."""
-    known = [name for name in sorted(_RULES) if (rows["field"] == name).any()]
-    stray = ~np.isin(rows["field"], known)
-    if stray.any():
-        raise DataError("no bars are made of this field", field="field", value=str(rows["field"][np.argmax(stray)]))
-    return known
 
 
 def _field(name: str, rows: Table, interval: int, longer: int) -> tuple[Table, int]:
