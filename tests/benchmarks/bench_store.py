@@ -1,8 +1,9 @@
 """How fast the store is with 5 million minute bars, beside pandas in the same run: `make bench`.
 
 Both keep the same five fields of the same bars on the same disk: the store as 25 million long rows that can be read
-as of any instant, pandas as one pickled frame of five columns, which can only be read in whole. Each side runs in
-a process of its own, whose peak memory is its own. Times are of the processor, so that a busy computer does not change them; no time is asserted.
+as of any instant, pandas as one pickled frame of five columns, which can only be read in whole. Each side runs in a
+process of its own, whose peak memory is its own. Times are of the processor, so that a busy computer changes them
+little; none is asserted.
 """
 
 from __future__ import annotations

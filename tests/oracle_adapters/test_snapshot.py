@@ -7,10 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from oracle_adapters import sample
+from oracle_adapters import registry, sample
+from oracle_adapters.feed import Feed, MemoryFeed, collect
+from oracle_adapters.fetching import fetch_one
+from oracle_adapters.files import PriceFile
 from oracle_adapters.snapshot import build_snapshot
+from oracle_adapters.store import Store
 from risk.artifact import Artifact
 from risk.errors import DataError, InputError, SettingsError, UnitError
+from risk.feed_settings import FileFeed
 from risk.market import MarketSnapshot, Origin, Verdict
 from risk.settings import Settings, read_settings
 from risk.units import DAY, parse_instant
@@ -66,12 +71,6 @@ class TestSample:
         again = Artifact.from_files(artifact.to_files(), schema=artifact.schema)
         assert MarketSnapshot.from_artifact(again).artifact().content_hash == artifact.content_hash
 
-    def test_a_store_changes_nothing(self, snapshot: MarketSnapshot, tmp_path: Path) -> None:
-        chosen = read_settings(sample.settings_text())
-        for _ in range(2):
-            kept = build_snapshot(chosen, root=Path(), store=tmp_path / "store")
-            assert kept.artifact().content_hash == snapshot.artifact().content_hash
-
     def test_an_earlier_date_sees_the_same_past_and_nothing_later(self, snapshot: MarketSnapshot) -> None:
         at = parse_instant("2024-06-01")
         earlier = build_snapshot(read_settings(sample.settings_text()), root=Path(), as_of=at)
@@ -93,6 +92,62 @@ class TestSample:
             assert one.value.tolist() == snapshot.field_of(one.base, one.field).value.tolist()
         assert "CRV/USD" not in fewer.depth
         assert set(fewer.book.accounts) < set(snapshot.book.accounts)
+
+
+class TestStore:
+    """Prices that come from afar: here those of the files, behind an opener of another kind of feed."""
+
+    @pytest.fixture
+    def far(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+        def opener(feed: FileFeed, _: Settings, root: Path) -> list[Feed]:
+            near = PriceFile(feed, root)
+            return [MemoryFeed(near.spec, collect(near).rows)]
+
+        monkeypatch.setattr(registry, "OPENERS", {FileFeed: opener})
+        return settings("BTC", "ETH", store="kept")
+
+    def fetch(self, chosen: Settings, folder: Path) -> None:
+        for feed in registry.open_feeds(chosen, folder):
+            assert fetch_one(Store(folder / "kept"), feed).status == "good"
+
+    def test_it_gives_what_the_sources_gave(self, far: Settings, folder: Path) -> None:
+        direct = build_snapshot(far.model_copy(update={"store": None}), root=folder)
+        self.fetch(far, folder)
+        assert build_snapshot(far, root=folder).artifact().content_hash == direct.artifact().content_hash
+        other = build_snapshot(far.model_copy(update={"store": None}), root=folder, store=folder / "kept")
+        assert other.artifact().content_hash == direct.artifact().content_hash
+
+    def test_a_later_fetch_changes_no_earlier_snapshot(self, far: Settings, folder: Path) -> None:
+        (folder / "ETH.csv").write_text(prices(seed=1, n=30))
+        self.fetch(far, folder)
+        before = build_snapshot(far, root=folder, as_of=AT).artifact().content_hash
+        (folder / "ETH.csv").write_text(prices(seed=1))
+        self.fetch(far, folder)
+        assert build_snapshot(far, root=folder, as_of=AT).artifact().content_hash == before
+
+    def test_no_source_is_asked(self, far: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.fetch(far, folder)
+        monkeypatch.setattr(MemoryFeed, "fetch", lambda *_: pytest.fail("a source was asked"))
+        assert len(build_snapshot(far, root=folder).close("ETH")) == 40
+
+    def test_what_was_never_fetched_is_said(self, far: Settings, folder: Path) -> None:
+        with pytest.raises(DataError, match=r"BTC/USD@files:BTC\.csv: the store does not hold the feed.*riskcal fetch"):
+            build_snapshot(far, root=folder)
+
+    def test_a_damaged_store_is_refused(self, far: Settings, folder: Path) -> None:
+        self.fetch(far, folder)
+        part = next((folder / "kept").rglob("*.parquet"))
+        data = bytearray(part.read_bytes())
+        data[len(data) // 3] ^= 1
+        part.write_bytes(data)
+        with pytest.raises(DataError, match="a part of the store is damaged"):
+            build_snapshot(far, root=folder)
+
+    def test_files_are_read_in_their_place(self, folder: Path) -> None:
+        direct = build_snapshot(settings("BTC", "ETH"), root=folder)
+        kept = build_snapshot(settings("BTC", "ETH", store="kept"), root=folder)
+        assert kept.artifact().content_hash == direct.artifact().content_hash
+        assert not (folder / "kept").exists()
 
 
 class TestAsOf:
