@@ -86,7 +86,7 @@ def test_a_lost_source_is_3_and_the_others_are_kept(
     assert code == 3
     assert "5 sources: " in out
     assert "1 not reached, 0 refused." in out
-    assert "json-bars: bars since 361: not reached in 3 tries" in out
+    assert "ETH/USD@served: json-bars: bars since 361: not reached in 3 tries" in out
     assert "sesame" not in out + err
     held = {spec.id: Store(market / "kept").count(spec) for spec in Store(market / "kept").specs()}
     assert held.pop("ETH/USD@served") == 6
