@@ -169,22 +169,15 @@ def verify(part: Path) -> None:
 
 def numbered(column: Column) -> tuple[Column, IntArray]:
     """Distinct texts in order, and for each text (n,) of a column its number among them; quick where they are few."""
-    found: list[str] = []
-    rest = column[:_FEW]
-    while len(rest):
-        found += np.unique(rest).tolist()
-        left = np.ones(len(column), dtype=bool)
-        for text in found:
-            left &= column != text
-        rest = column[left][:_FEW]
-        if len(found) > _FEW // 8:
-            values, numbers = np.unique(column, return_inverse=True)
-            return values, numbers.astype(np.int64)
-    few = np.array(sorted(found), dtype="U")
-    numbers = np.zeros(len(column), dtype=np.int64)
-    for number, text in enumerate(few):
-        numbers[column == text] = number
-    return few, numbers
+    few = np.unique(column[:_FEW])  # sorting all texts takes long
+    if len(few) <= _FEW // 8:
+        numbers = np.full(len(column), -1)
+        for number, text in enumerate(few):
+            numbers[column == text] = number
+        if (numbers >= 0).all():
+            return few, numbers
+    few, numbers = np.unique(column, return_inverse=True)
+    return few, numbers.astype(np.int64)
 
 
 @contextmanager
