@@ -58,7 +58,7 @@ def test_they_pass_as_they_are_and_survive_their_file() -> None:
         ('"1234567.89 USD"', '"1234567.891 USD"', ("U002", GNO + "debt_ceiling")),
         ('reserve_factor = "20.00%"', 'reserve_factor = "2000%"', ("B001", GNO + "reserve_factor")),
         ('"45.00%"', '"4.50%"', ("B002", GNO + "optimal_utilisation")),
-        ('"1.00%"', '"6.00%"', ("I002", MODE + "liquidation_threshold")),
+        ('"1.00%"', '"6.00%"', ("I002", MODE + "liquidation_bonus")),
         ('"93.00%"', '"95.01%"', ("I001", MODE + "collateral_factor")),
         ('borrow_rate_slope_below = "7.00%"\n', "", ("C001", GNO + "borrow_rate_slope_below")),
     ],
