@@ -44,8 +44,8 @@ class Market:
 
 
 @pytest.fixture
-def market(chain: Chain) -> Market:
-    pool = chain.deploy(own("aave_later"))
+def market(chain: Chain, request: pytest.FixtureRequest) -> Market:
+    pool = chain.deploy(own("aave_later"), getattr(request, "param", 10))
     symbols, decimals = ("WETH", "USDC", "ODD"), (18, 6, 18)
     tokens = [chain.deploy(own("token"), s, s, d) for s, d in zip(symbols, decimals, strict=True)]
     receipts = [chain.deploy(own("token"), f"a{s}", f"a{s}", d) for s, d in zip(symbols, decimals, strict=True)]
@@ -151,3 +151,8 @@ def test_positions_at_past_blocks(market: Market) -> None:
     assert past is not None
     assert past.accounts == (f"lending/{users[0].lower()}",)
     assert {check.check: check.count for check in state.checks}["efficiency_mode"] == 1
+
+
+@pytest.mark.parametrize(("market", "said"), [(10, False), (11, True)], indirect=["market"])
+def test_a_revision_that_is_not_known_is_shown(market: Market, said: bool) -> None:
+    assert ("revision" in {check.check for check in market.read().checks}) is said

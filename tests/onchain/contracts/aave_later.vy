@@ -66,10 +66,11 @@ getEModeCategoryBorrowableBitmap: public(HashMap[uint8, uint128])
 getUserConfiguration: public(HashMap[address, uint256])
 getUserEMode: public(HashMap[address, uint256])
 
-@external
-@view
-def POOL_REVISION() -> uint256:
-    return 10
+POOL_REVISION: public(uint256)
+
+@deploy
+def __init__(revision: uint256):
+    self.POOL_REVISION = revision
 
 @external
 @view
