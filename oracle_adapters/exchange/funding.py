@@ -163,7 +163,9 @@ def _spec(settings: ExchangeFeed) -> FeedSpec:
 
 def _rate(entry: Mapping[str, Any], source: str) -> Record:
     at, known = seconds(entry.get("timestamp"), source)
-    return Record(at, known, (figure(entry.get("fundingRate"), source, f"rate of {written(at)}", above=None),))
+    # Deribit tells each hour the rate of the last eight, which would count every hour eight times; and that of one.
+    rate = (entry.get("info") or {}).get("interest_1h", entry.get("fundingRate"))
+    return Record(at, known, (figure(rate, source, f"rate of {written(at)}", above=None),))
 
 
 def _interest(told: Mapping[str, Any], source: str, at: int) -> tuple[float | None, ...]:
