@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from oracle_adapters import sample
-from oracle_adapters.feed import Feed
+from oracle_adapters.feed import Feed, Kind
 from oracle_adapters.files import PriceFile
 from oracle_adapters.masking import secret
 from risk.errors import SettingsError, SourceError
@@ -70,7 +70,7 @@ def open_feeds(settings: Settings, root: Path, *, unreached: list[SourceError] |
     Raises
     ------
     SettingsError
-        For an asset without a feed, a feed of an unknown asset, or one that is not in US dollars.
+        For an asset without a feed of prices, a feed of an unknown asset, or prices that are not in US dollars.
     SourceError
         For a source that is not reached while it is opened.
     """
@@ -88,12 +88,12 @@ def open_feeds(settings: Settings, root: Path, *, unreached: list[SourceError] |
         for feed in opened:
             if feed.spec.base not in settings.assets:
                 raise SettingsError("no such asset", field=f"feeds.{number}.asset", value=feed.spec.base)
-            if feed.spec.quote != NUMERAIRE:
+            if feed.spec.kind is Kind.PRICE and feed.spec.quote != NUMERAIRE:
                 raise SettingsError(
                     f"only prices in {NUMERAIRE} are read", field=f"feeds.{number}.quote", value=feed.spec.quote
                 )
         feeds += opened
-    served |= {feed.spec.base for feed in feeds}
+    served |= {feed.spec.base for feed in feeds if feed.spec.kind is Kind.PRICE}
     if without := sorted(set(settings.assets) - served):
         raise SettingsError("the asset has no feed", field=f"assets.{without[0]}", remedy="Add it under [[feeds]]")
     if len({feed.spec.id for feed in feeds}) < len(feeds):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oracle_adapters import sample
-from oracle_adapters.feed import FOREVER, Feed, collect, price_series
+from oracle_adapters.feed import FOREVER, Feed, Kind, collect, price_series
 from oracle_adapters.files import PriceFile, read_bytes
 from oracle_adapters.quality import Check, assess
 from oracle_adapters.registry import open_feeds
@@ -66,7 +66,8 @@ def build_snapshot(
         as_of = parse_instant(settings.as_of)
     if store is None and settings.store is not None:
         store = root / settings.store
-    feeds = open_feeds(settings, root)
+    opened = open_feeds(settings, root)
+    feeds = [feed for feed in opened if feed.spec.kind is Kind.PRICE]
     stop = FOREVER if as_of is None else as_of + 1
     chunks = [collect(feed if store is None else _kept(feed, store), 0, stop) for feed in feeds]
     known = [int(chunk.rows["known_at"].max()) for chunk in chunks if len(chunk.rows)]
@@ -77,7 +78,11 @@ def build_snapshot(
     instant = max(known) if as_of is None else as_of
 
     series: list[PriceSeries] = []
-    rows: list[tuple[str, Check]] = []
+    rows = [
+        (feed.spec.id, Check("kind", Verdict.GOOD, 0, f"{feed.spec.kind}: not asked, a snapshot has only prices"))
+        for feed in opened
+        if feed.spec.kind is not Kind.PRICE
+    ]
     for feed, chunk in zip(feeds, chunks, strict=True):
         if not len(chunk.rows):
             absent = "no bar ended by the as-of date: left out of the universe"

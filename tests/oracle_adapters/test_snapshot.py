@@ -262,3 +262,36 @@ class TestSettings:
             for chosen in (feeds, feeds[::-1])
         }
         assert len(hashes) == 1
+
+
+BOOK = {
+    "kind": "exchange", "asset": "BTC", "exchange": "binance", "symbol": "BTC/USDT", "data": "order_book",
+    "base_url": "http://127.0.0.1:9",
+}  # fmt: skip
+RATES = BOOK | {"symbol": "BTC/USDT:USDT", "data": "funding", "start": "2024-01-01"}
+
+
+class TestOtherKinds:
+    """Books, funding and chains are opened and named; a snapshot asks only for prices."""
+
+    def test_they_are_named_and_not_asked(self, folder: Path) -> None:
+        plain = settings("BTC", "ETH")
+        feeds = [{"kind": "files", "asset": name, "path": f"{name}.csv"} for name in ("BTC", "ETH")]
+        found = build_snapshot(settings("BTC", "ETH", feeds=[*feeds, BOOK, RATES]), root=folder, as_of=AT)
+        named = {row["series"]: row["detail"] for row in found.quality.rows() if row["check"] == "kind"}
+        assert named == {
+            "BTC/USDT@exchange:binance:BTC/USDT:order_book": "depth: not asked, a snapshot has only prices",
+            "BTC/USDT@exchange:binance:BTC/USDT:USDT:funding:1d": "funding: not asked, a snapshot has only prices",
+        }
+        before = build_snapshot(plain, root=folder, as_of=AT)
+        assert [one.id for one in found.series] == [one.id for one in before.series]
+
+    def test_a_book_is_no_price_of_its_asset(self, folder: Path) -> None:
+        with pytest.raises(SettingsError, match="the asset has no feed"):
+            build_snapshot(settings("BTC", feeds=[BOOK]), root=folder, as_of=AT)
+
+    def test_a_price_in_tether_is_not_in_dollars(self, folder: Path) -> None:
+        bars = BOOK | {"data": "ohlcv", "start": "2024-01-01"}
+        with pytest.raises(SettingsError, match="only prices in USD are read") as error:
+            build_snapshot(settings("BTC", feeds=[bars]), root=folder, as_of=AT)
+        assert error.value.value == "USDT"
