@@ -16,6 +16,8 @@ from risk.feed_settings import ExchangeFeed
 _PAGE = 100
 """Records asked for at once: what every venue grants."""
 _HOUR = 3600
+_OKX = ("okx", "okxus", "myokx")
+"""OKX gives the newest of what follows ``before``; ccxt leaves out its other bound, ``after``."""
 _INTEREST = {"open_interest": "openInterestAmount", "open_interest_value": "openInterestValue"}
 
 
@@ -64,11 +66,21 @@ class FundingRates:
         def read(since: int, until: int) -> list[Record]:
             what = f"funding rates of {symbol} from {written(since)}"
             bounds = {"until": until * 1000}
+            if self._venue.name in _OKX:
+                bounds["after"] = until * 1000
             page = self._venue.call("fetch_funding_rate_history", symbol, since * 1000, _PAGE, bounds, what=what)
             return [_rate(entry, source) for entry in page]
 
         pages = walk(
-            read, first=first, start=start, stop=min(stop, now + 1), now=now, apart=1, step=_PAGE * _HOUR, source=source
+            read,
+            first=first,
+            start=start,
+            stop=min(stop, now + 1),
+            now=now,
+            apart=1,
+            step=_PAGE * _HOUR,
+            full=_PAGE,
+            source=source,
         )
         for records, counted in pages:
             rows = [(at, "rate", known, values[0]) for at, known, values in records]
@@ -150,7 +162,7 @@ class OpenInterest:
 
         pages = walk(
             read, first=first, start=start, stop=min(stop, now + 1), now=now,
-            apart=interval, step=_PAGE * interval, lag=interval, source=source,
+            apart=interval, step=_PAGE * interval, full=_PAGE, lag=interval, source=source,
         )  # fmt: skip
         for records, counted in pages:
             yield _interest_chunk(records, counted)

@@ -103,9 +103,9 @@ def test_pages_join_whatever_the_venue_gives_at_once(exchange: str, cap: int) ->
 def test_the_venue_that_keeps_720_bars_gives_those() -> None:
     rows = bars(OPEN - 2500 * HOUR, OPEN)
     with Server(kraken(rows)) as server:
-        assert got(collect(feed(server, declared("kraken"))).rows) == expected(
-            {at: row for at, row in rows.items() if at > OPEN - 720 * HOUR}
-        )
+        whole = collect(feed(server, declared("kraken")))
+    assert got(whole.rows) == expected({at: row for at, row in rows.items() if at > OPEN - 720 * HOUR})
+    assert whole.counted == {"history_cut": 1}
 
 
 @pytest.mark.parametrize("exchange", ["binance", "coinbase"])

@@ -60,6 +60,35 @@ def test_rates_of_deribit_are_hourly_and_come_newest_of_a_window() -> None:
     assert dict(zip((whole.rows["observed_at"] * 1000).tolist(), whole.rows["value"].tolist(), strict=True)) == known
 
 
+def test_rates_of_okx_come_newest_first_of_two_bounds() -> None:
+    """OKX, constructed: of what lies between ``before`` and ``after`` the newest 100, newest first."""
+    swap = {
+        "instType": "SWAP", "instId": "BTC-USDT-SWAP", "uly": "BTC-USDT", "instFamily": "BTC-USDT", "ctVal": "0.01",
+        "ctMult": "1", "ctType": "linear", "settleCcy": "USDT", "state": "live", "tickSz": "0.1", "lotSz": "1",
+        "minSz": "1", "baseCcy": "", "quoteCcy": "", "lever": "100", "listTime": "1", "expTime": "",
+    }  # fmt: skip
+    known = {(LAST - 8 * HOUR * n) * 1000: n / 1e6 for n in range(1, 400)}
+
+    def history(query: Any) -> Any:
+        inside = [at for at in known if int(query["before"]) < at < int(query.get("after", 2**62))]
+        chosen = sorted(inside, reverse=True)[: int(query["limit"])]
+        rows = [{"instId": "BTC-USDT-SWAP", "realizedRate": str(known[at]), "fundingTime": str(at)} for at in chosen]
+        return {"code": "0", "msg": "", "data": rows}
+
+    made: dict[str, Any] = {
+        "/api/v5/public/time": lambda _: {"code": "0", "data": [{"ts": str(NOW * 1000)}], "msg": ""},
+        "/api/v5/public/instruments": lambda query: {
+            "code": "0", "msg": "", "data": [swap] if query["instType"] == "SWAP" else [],
+        },
+        "/api/v5/public/funding-rate-history": history,
+    }  # fmt: skip
+    declared = settings("okx", "BTC", "BTC/USDT:USDT", "funding", start="2023-09-01", timeframe="8h")
+    with Server(made) as server:
+        whole = collect(feed(server, declared))
+    assert dict(zip((whole.rows["observed_at"] * 1000).tolist(), whole.rows["value"].tolist(), strict=True)) == known
+    assert not whole.counted
+
+
 def test_a_rate_as_ccxt_recorded_it() -> None:
     """Quoted in ccxt/binance.py, fetch_funding_rate_history: 0.00063521 of BTCUSDT at 1621267200000."""
     recorded = [{"symbol": "BTCUSDT", "fundingRate": "0.00063521", "fundingTime": "1621267200000"}]
