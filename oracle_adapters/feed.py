@@ -23,6 +23,9 @@ from risk.market import PriceSeries
 FOREVER = 2**62
 """An instant after every datum."""
 
+HEARTBEAT = "heartbeat"
+"""The fact of a source that verdicts use: seconds within which an on-chain feed updates; bars have none."""
+
 
 class Kind(StrEnum):
     """What a chunk holds."""
@@ -115,7 +118,10 @@ class Feed(Protocol):
         ...
 
     def facts(self) -> Mapping[str, str]:
-        """What the source says of itself, for people; outside every hash."""
+        """What the source says of itself, for people; outside every hash.
+
+        A feed that updates by deviation and heartbeat, not bar by bar, says so with `HEARTBEAT`, in seconds.
+        """
         ...
 
     def fetch(self, start: int, stop: int) -> Iterator[Chunk]:

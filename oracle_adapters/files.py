@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from oracle_adapters.feed import COLUMNS, Chunk, FeedSpec, Kind
+from oracle_adapters.feed import COLUMNS, HEARTBEAT, Chunk, FeedSpec, Kind
 from risk.artifact import Table
 from risk.errors import DataError, SettingsError
 from risk.feed_settings import FileFeed
@@ -73,9 +73,11 @@ class PriceFile:
         return self._spec
 
     def facts(self) -> Mapping[str, str]:
-        """Path and SHA-256 of the file."""
+        """Path and SHA-256 of the file, and the heartbeat that the settings declare."""
         data = read_bytes(self._path, self._settings.path)
-        return {"path": self._settings.path, "sha256": hashlib.sha256(data).hexdigest()}
+        heartbeat = self._settings.heartbeat
+        declared = {} if heartbeat is None else {HEARTBEAT: str(heartbeat)}
+        return {"path": self._settings.path, "sha256": hashlib.sha256(data).hexdigest(), **declared}
 
     def fetch(self, start: int, stop: int) -> Iterator[Chunk]:
         """Bars that ended from `start` on and before `stop`, in one chunk.
@@ -89,6 +91,7 @@ class PriceFile:
         file = self._settings.path
         header = [self._settings.columns[name] for name in ("time", *self._fields)]
         counted = {"cut": 0, "duplicates": 0, "unsorted": 0}
+        decimals = self._settings.decimals
         bars: dict[int, tuple[int, tuple[float, ...]]] = {}
         latest, any_row = -1, False
         for line, cells in read_rows(self._path, file, header):
@@ -100,7 +103,7 @@ class PriceFile:
                 counted["cut"] += 1
                 continue
             values = tuple(
-                _number(cell, file, f"row {line}, column {column}", zero=name == "volume")
+                _amount(cell, file, f"row {line}, column {column}", None if name == "volume" else decimals, name)
                 for name, column, cell in zip(self._fields, header[1:], cells[1:], strict=True)
             )
             if end in bars:
@@ -202,6 +205,22 @@ def _whole(text: str) -> int:
     if not value.is_integer():
         raise ValueError(text)
     return int(value)
+
+
+def _amount(text: str, file: str, field: str, decimals: int | None, name: str) -> float:
+    """A price or volume; a raw integer is divided by its power of ten, rounded once."""
+    value = _number(text, file, field, zero=name == "volume")
+    if decimals is None:
+        return value
+    if not text.strip().isdecimal():
+        raise DataError(
+            f"not a raw integer with {decimals} decimals",
+            file=file,
+            field=field,
+            value=text,
+            remedy="Leave out the feed's decimals where prices are written as they are",
+        )
+    return float(int(text) / 10**decimals)
 
 
 def _number(text: str, file: str, field: str, *, zero: bool) -> float:

@@ -13,6 +13,8 @@ from oracle_adapters.files import PriceFile
 from risk.errors import SettingsError
 from risk.feed_settings import FileFeed, SampleFeed
 from risk.market import NUMERAIRE
+from risk.price_graph import Edge, Pair, price_paths
+from risk.price_graph import Path as PricePath
 from risk.settings import Settings
 
 Opener = Callable[[Any, Settings, Path], list[Feed]]
@@ -31,27 +33,39 @@ OPENERS: Mapping[type, Opener] = MappingProxyType({FileFeed: _open_file, SampleF
 """Opener by the model of a feed's settings. Heavy imports belong inside an opener."""
 
 
-def open_feeds(settings: Settings, root: Path) -> list[Feed]:
-    """Feeds by asset name, and in the settings' order where an asset has several.
+def open_feeds(settings: Settings, root: Path) -> tuple[list[Feed], dict[Pair, PricePath]]:
+    """Feeds by what they price, and in the settings' order where that has several; and the composites over them.
 
     Raises
     ------
     SettingsError
-        For an asset without a feed, a feed of an unknown asset, or one that is not in US dollars.
+        For an asset without a price in US dollars, a feed that no price needs, and a path that does not hold.
     """
-    feeds: list[Feed] = []
+    feeds: list[tuple[str, Feed]] = []
+    edges: list[Edge] = []
     for number, declared in enumerate(settings.feeds):
-        opened = OPENERS[type(declared)](declared, settings, root)
-        for feed in opened:
-            if feed.spec.base not in settings.assets:
-                raise SettingsError("no such asset", field=f"feeds.{number}.asset", value=feed.spec.base)
-            if feed.spec.quote != NUMERAIRE:
-                raise SettingsError(
-                    f"only prices in {NUMERAIRE} are read", field=f"feeds.{number}.quote", value=feed.spec.quote
-                )
-        feeds += opened
-    if without := sorted(set(settings.assets) - {feed.spec.base for feed in feeds}):
+        for feed in OPENERS[type(declared)](declared, settings, root):
+            name = f"feeds.{number}"
+            feeds.append((name, feed))
+            pair = Pair(feed.spec.base, feed.spec.quote)
+            edges.append(Edge(pair, name, getattr(declared, "decimals", None)))
+    paths = price_paths(edges, settings.composites, settings.assets)
+    needed = {Pair(asset, NUMERAIRE) for asset in settings.assets}
+    needed |= {factor.pair for path in paths.values() for factor in path.factors} | set(paths)
+    for edge in edges:
+        if edge.pair in needed:
+            continue
+        if edge.pair.base not in settings.assets:
+            raise SettingsError("no such asset", field=f"{edge.name}.asset", value=edge.pair.base)
+        raise SettingsError(
+            f"no price in {NUMERAIRE} needs {edge.pair}",
+            field=f"{edge.name}.quote",
+            value=edge.pair.quote,
+            remedy="Declare the path that uses it under [composites], or remove the feed",
+        )
+    priced = {edge.pair for edge in edges} | set(paths)
+    if without := sorted(name for name in settings.assets if Pair(name, NUMERAIRE) not in priced):
         raise SettingsError("the asset has no feed", field=f"assets.{without[0]}", remedy="Add it under [[feeds]]")
-    if len({feed.spec.id for feed in feeds}) < len(feeds):
+    if len({feed.spec.id for _, feed in feeds}) < len(feeds):
         raise SettingsError("two feeds of one asset have one name", field="feeds", remedy="Rename one of the files")
-    return sorted(feeds, key=lambda feed: feed.spec.base)
+    return sorted((feed for _, feed in feeds), key=lambda feed: (feed.spec.base, feed.spec.quote)), paths

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oracle_adapters import sample
-from oracle_adapters.feed import FOREVER, Chunk, Feed, collect, price_series
+from oracle_adapters.feed import FOREVER, Chunk, Feed, collect
 from oracle_adapters.files import read_bytes
-from oracle_adapters.quality import Check, assess
+from oracle_adapters.prices import price_assets
+from oracle_adapters.quality import Check
 from oracle_adapters.registry import open_feeds
 from oracle_adapters.tables import read_book, read_changed_at, read_depth
 from risk.artifact import Table
@@ -29,7 +30,10 @@ from risk.parameters import Key, ParameterSet
 from risk.settings import Settings
 from risk.units import parse_instant
 
-READS = ("seed", "assets", "feeds", "bounds", "oracles", "parameters", "changed_at", "positions", "depth")
+READS = (
+    *("seed", "assets", "feeds", "composites", "aggregation", "bounds", "oracles"),
+    *("parameters", "changed_at", "positions", "depth"),
+)
 """Settings that the snapshot depends on."""
 
 
@@ -55,13 +59,13 @@ def build_snapshot(
     Raises
     ------
     SettingsError
-        For an asset without a feed, a feed of an unknown asset, or one that is not in US dollars.
+        For an asset without a price in US dollars, and a feed that no price needs.
     DataError
         For a file that cannot be read, and when nothing was known at the instant.
     """
     if as_of is None and settings.as_of is not None:
         as_of = parse_instant(settings.as_of)
-    feeds = open_feeds(settings, root)
+    feeds, paths = open_feeds(settings, root)
     stop = FOREVER if as_of is None else as_of + 1
     chunks = [collect(feed, 0, stop) for feed in feeds]
     if store is not None:
@@ -73,23 +77,15 @@ def build_snapshot(
         )
     instant = max(known) if as_of is None else as_of
 
-    series: list[PriceSeries] = []
-    rows: list[tuple[str, Check]] = []
-    for feed, chunk in zip(feeds, chunks, strict=True):
-        if not len(chunk.rows):
-            absent = "no bar ended by the as-of date: left out of the universe"
-            rows.append((feed.spec.id, Check("coverage", Verdict.BAD, 0, absent)))
-            continue
-        fields = price_series(feed.spec, chunk.rows)
-        series += fields
-        rows += [(feed.spec.id, check) for check in assess(fields, chunk.counted, instant)]
-    assets = tuple(sorted({one.base for one in series}))
-    declared = _declared(settings, root, instant, assets, series)
-    rows += declared.checks
+    prices = price_assets(settings, paths, list(zip(feeds, chunks, strict=True)), instant)
+    assets = tuple(sorted({one.base for one in prices.series}))
+    declared = _declared(settings, root, instant, assets, prices.series)
+    rows = [*prices.checks, *declared.checks]
     return MarketSnapshot(
         as_of=instant,
         assets=assets,
-        series=tuple(series),
+        series=prices.series,
+        sources=prices.sources,
         depth=declared.depth,
         book=declared.book,
         in_force=declared.in_force,

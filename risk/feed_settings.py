@@ -30,6 +30,10 @@ class FileFeed(Model):
         Zone of times that carry none.
     start, stop
         Rows stamped before `start`, or at or after `stop` (ISO dates), are another asset's: dropped and counted.
+    decimals
+        Decimals of prices that are written as an oracle's raw integers; None for prices as they are.
+    heartbeat
+        Longest time between two updates of an on-chain feed; None for bars, which are due every interval.
     """
 
     kind: Literal["files"]
@@ -43,6 +47,8 @@ class FileFeed(Model):
     timezone: str = "UTC"
     start: str | None = None
     stop: str | None = None
+    decimals: int | None = Field(default=None, ge=0, le=36)
+    heartbeat: Duration | None = None
 
 
 class SampleFeed(Model):

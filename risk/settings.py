@@ -16,6 +16,8 @@ from risk.errors import SettingsError
 from risk.feed_settings import Feed
 from risk.market import NUMERAIRE
 from risk.parameters import SPECS
+from risk.price_graph import Edge, Pair, price_paths
+from risk.price_settings import Aggregation, Composite
 from risk.setting_types import Address, Dollars, Duration, Fraction, Model, Name, unit_reader
 from risk.units import Dimension
 
@@ -249,6 +251,8 @@ class Settings(Model):
     positions, depth
         CSV ``account,asset,collateral,debt`` in whole tokens, and ``pair,kind,origin,size_usd,impact``. With a
         column ``known_at`` the last vintage known at the as-of date is used.
+    composites
+        Prices that are products of others, by ``base/quote``.
     """
 
     seed: int = Field(ge=0, lt=2**63)
@@ -256,6 +260,8 @@ class Settings(Model):
     markets: Mapping[Name, Market] = Field(min_length=1)
     assets: Mapping[Name, Asset] = Field(min_length=1)
     feeds: tuple[Feed, ...] = Field(min_length=1)
+    composites: Mapping[str, Composite] = Field(default_factory=dict)
+    aggregation: Aggregation = Aggregation()
     appetite: Appetite
     execution: Execution
     models: Models = Models()
@@ -286,7 +292,21 @@ class Settings(Model):
             raise ValueError(f"oracles.{stray[0]}: no such asset")
         if list(self.policy.bonus_grid) != sorted(set(self.policy.bonus_grid)):
             raise ValueError("policy.bonus_grid: must ascend")
+        price_paths(self._edges(), self.composites, self.assets)
         return self
+
+    def _edges(self) -> list[Edge]:
+        """Feeds as the settings declare them; of a kind that is many assets at once, any may be one of them."""
+        edges = []
+        for number, feed in enumerate(self.feeds):
+            name = f"feeds.{number}"
+            if (asset := getattr(feed, "asset", None)) is None:
+                edges += [Edge(Pair(asset, NUMERAIRE), name) for asset in self.assets]
+            else:
+                edges.append(
+                    Edge(Pair(asset, getattr(feed, "quote", NUMERAIRE)), name, getattr(feed, "decimals", None))
+                )
+        return edges
 
     def part(self, *names: str) -> dict[str, Any]:
         """The named top-level parts as canonical content, for the hash of what a stage reads."""

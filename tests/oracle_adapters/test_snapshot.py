@@ -193,11 +193,14 @@ class TestSettings:
 
     @pytest.mark.parametrize(
         ("change", "said"),
-        [({"asset": "DOGE"}, r"feeds\.0\.asset: no such asset"), ({"quote": "EUR"}, "only prices in USD")],
+        [
+            ({"asset": "DOGE"}, r"feeds\.0\.asset: no such asset"),
+            ({"quote": "EUR"}, r"no path gives BTC/USD; the feeds are BTC/EUR"),
+        ],
     )
     def test_a_feed_that_fits_nothing(self, folder: Path, change: dict[str, str], said: str) -> None:
         feeds = [{"kind": "files", "asset": "BTC", "path": "BTC.csv", **change}]
-        with pytest.raises(SettingsError, match=said):
+        with pytest.raises(ValueError, match=said):
             build_snapshot(settings("BTC", feeds=feeds), root=folder)
 
     def test_the_order_of_feeds_does_not_matter(self, folder: Path) -> None:
