@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from oracle_adapters.bars import bar_ends, last_known
 from oracle_adapters.quality.standstill import standing
 from risk.market import BoolArray, FloatArray, IntArray, PriceSeries, frozen
 
@@ -113,7 +114,7 @@ def aggregate(sources: Sequence[Source], tolerance: float) -> Aggregate:
     present = np.isfinite(value)
     still = np.zeros_like(present)
     for j in range(len(sources)):
-        still[:, j] = standing(value[:, j], _row_median(np.delete(value, j, axis=1)), tolerance) & present[:, j]
+        still[:, j] = standing(value[:, j], np.delete(value, j, axis=1), tolerance) & present[:, j]
     # Of two sources nobody can say which of them stands still wrongly.
     votes = present & ~(still & (present.sum(axis=1) > 2)[:, None])
     votes[~votes.any(axis=1)] = present[~votes.any(axis=1)]
@@ -144,12 +145,7 @@ def _grid(sources: Sequence[Source]) -> tuple[IntArray, int]:
         first = min(int(one.close.observed_at[0]) for one in sources)
         last = max(int(one.close.observed_at[-1]) for one in sources)
         return np.arange(-(-first // interval), last // interval + 1, dtype=np.int64) * interval, interval
-    interval = min(one.interval for one in barred)
-    finest = [one for one in barred if one.interval == interval]
-    phase = int(finest[0].observed_at[0]) % interval
-    fitting = [one for one in finest[1:] if (one.observed_at % interval == phase).all()]
-    ends: IntArray = np.unique(np.concatenate([finest[0].observed_at, *(one.observed_at for one in fitting)]))
-    return ends, interval
+    return bar_ends(barred)
 
 
 def _last_known(sources: Sequence[Source], grid: IntArray, interval: int) -> tuple[FloatArray, IntArray]:
@@ -158,7 +154,7 @@ def _last_known(sources: Sequence[Source], grid: IntArray, interval: int) -> tup
     known = np.zeros((len(grid), len(sources)), dtype=np.int64)
     for j, source in enumerate(sources):
         close = source.close
-        at = np.searchsorted(close.observed_at, grid, side="right") - 1
+        at = last_known(close, grid)
         # A bar is fresh until the next one is due, an on-chain update for a heartbeat and its delay.
         lifetime = interval if source.heartbeat is None else max(interval, 2 * source.heartbeat)
         fresh = (at >= 0) & (grid - close.observed_at[at] < lifetime)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from oracle_adapters.bars import bar_ends, last_known
 from oracle_adapters.magnitude import explain
 from oracle_adapters.quality import Check, day
 from risk.market import FloatArray, IntArray, PriceSeries, Verdict, frozen
@@ -63,14 +64,8 @@ class Composed:
         ]
 
 
-def last_known(series: PriceSeries, grid: IntArray) -> IntArray:
-    """Number (n,) of the last value observed at or before each instant; -1 where there is none."""
-    found: IntArray = np.searchsorted(series.observed_at, grid, side="right") - 1
-    return found
-
-
 def compose(path: Path, prices: Mapping[Pair, PriceSeries]) -> Composed:
-    """The product of a path's factors on the bars of the finest of them.
+    """The product of a path's factors on the bars of the finest.
 
     Parameters
     ----------
@@ -86,8 +81,7 @@ def compose(path: Path, prices: Mapping[Pair, PriceSeries]) -> Composed:
         have no time in common.
     """
     series = [prices[factor.pair] for factor in path.factors]
-    interval = min(one.interval for one in series)
-    grid = next(one.observed_at for one in series if one.interval == interval)
+    grid, interval = bar_ends(series)
     value: FloatArray = np.ones(len(grid))
     known: IntArray = np.zeros(len(grid), dtype=np.int64)
     ages = np.empty((len(series), len(grid)), dtype=np.int64)
@@ -128,9 +122,7 @@ def compare(composed: Composed, market: PriceSeries, factors: Mapping[str, float
     age = composed.series.observed_at - market.observed_at[at]
     both = (at >= 0) & (age < max(market.interval, composed.series.interval))
     if not both.any():
-        return Check(
-            "composite", Verdict.SUSPECT, 0, f"{composed.path}: no bar of {market.id} is there to compare with"
-        )
+        return Check("composite", Verdict.SUSPECT, 0, f"{composed.path}: {market.id} has no bar to compare with")
     mine, theirs = composed.series.value[both], market.value[at[both]]
     deviation = np.abs(np.log(mine / theirs))
     off = deviation > np.log1p(tolerance)

@@ -66,20 +66,23 @@ def check_late(close: PriceSeries, heartbeat: int) -> Check:
 
 
 def standing(value: FloatArray, others: FloatArray, tolerance: float) -> BoolArray:
-    """Bars (n,) at which a source has stood still for five bars while the others moved by more than the tolerance.
+    """Bars (n,) at which a source has stood still for five bars while every other moved one way beyond the tolerance.
 
     Parameters
     ----------
     value
         (n,) the source's price on the bars; NaN where it has none.
     others
-        (n,) the others' median; NaN where there is none.
+        (n, m) the others' prices; NaN where they have none.
     """
     n = len(value)
     changed = np.concatenate(([True], ~(value[1:] == value[:-1])))
     start = np.maximum.accumulate(np.where(changed, np.arange(n), 0))
+    moves = np.log(others / others[start])
+    known = np.isfinite(moves)
     with np.errstate(invalid="ignore"):
-        moved = np.abs(np.log(others / others[start])) > np.log1p(tolerance)
+        up, down = moves > np.log1p(tolerance), moves < -np.log1p(tolerance)
+    moved = known.any(axis=1) & ((up | ~known).all(axis=1) | (down | ~known).all(axis=1))
     still: BoolArray = (np.arange(n) - start >= FROZEN_RUN - 1) & moved
     return still
 

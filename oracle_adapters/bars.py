@@ -1,0 +1,25 @@
+"""Common bars of several series, and the last value known on each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from risk.market import IntArray, PriceSeries
+
+
+def bar_ends(series: Sequence[PriceSeries]) -> tuple[IntArray, int]:
+    """Ends (n,) and length of the common bars: those of the finest series, as far as they fit the first of them."""
+    interval = min(one.interval for one in series)
+    finest = [one for one in series if one.interval == interval]
+    phase = int(finest[0].observed_at[0]) % interval
+    fitting = [one for one in finest[1:] if (one.observed_at % interval == phase).all()]
+    ends: IntArray = np.unique(np.concatenate([finest[0].observed_at, *(one.observed_at for one in fitting)]))
+    return ends, interval
+
+
+def last_known(series: PriceSeries, grid: IntArray) -> IntArray:
+    """Number (n,) of the last value observed at or before each instant; -1 where there is none."""
+    found: IntArray = np.searchsorted(series.observed_at, grid, side="right") - 1
+    return found
