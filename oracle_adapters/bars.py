@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -23,3 +23,10 @@ def last_known(series: PriceSeries, grid: IntArray) -> IntArray:
     """Number (n,) of the last value observed at or before each instant; -1 where there is none."""
     found: IntArray = np.searchsorted(series.observed_at, grid, side="right") - 1
     return found
+
+
+def values_at(series: Mapping[str, PriceSeries], instant: int) -> dict[str, float]:
+    """Last value of each at an instant, by name; without those that have none yet."""
+    at = np.array([instant])
+    found = {name: (one, int(last_known(one, at)[0])) for name, one in series.items()}
+    return {name: float(one.value[i]) for name, (one, i) in found.items() if i >= 0}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from oracle_adapters.bars import bar_ends, last_known
+from oracle_adapters.bars import bar_ends, last_known, values_at
 from oracle_adapters.magnitude import explain
 from oracle_adapters.quality import Check, day
 from risk.market import FloatArray, IntArray, PriceSeries, Verdict, frozen
@@ -107,7 +107,7 @@ def compose(path: Path, prices: Mapping[Pair, PriceSeries]) -> Composed:
     )
 
 
-def compare(composed: Composed, market: PriceSeries, factors: Mapping[str, float], tolerance: float) -> Check:
+def compare(composed: Composed, market: PriceSeries, factors: Mapping[str, PriceSeries], tolerance: float) -> Check:
     """Whether a composite agrees with a price of the same pair that does not come from its feeds.
 
     Bad when it is off by more than the tolerance at the median of the last bars that both have, suspect when
@@ -116,7 +116,7 @@ def compare(composed: Composed, market: PriceSeries, factors: Mapping[str, float
     Parameters
     ----------
     factors
-        Last prices by name of everything that may be missing from the path.
+        Closes by name of everything that may be missing from the path.
     """
     at = last_known(market, composed.series.observed_at)
     age = composed.series.observed_at - market.observed_at[at]
@@ -132,7 +132,7 @@ def compare(composed: Composed, market: PriceSeries, factors: Mapping[str, float
     bad = float(np.median(deviation[recent])) > np.log1p(tolerance)
     bar = len(mine) - 1 if bad else int(np.argmax(off))
     instant = int(composed.series.observed_at[both][bar])
-    why = explain(float(mine[bar]), float(theirs[bar]), factors, tolerance)
+    why = explain(float(mine[bar]), float(theirs[bar]), values_at(factors, instant), tolerance)
     detail = f"{composed.path} gives {mine[bar]:,.6g} where {market.source} has {theirs[bar]:,.6g} on {day(instant)}"
     return Check(
         "composite", Verdict.BAD if bad else Verdict.SUSPECT, int(off.sum()), f"{detail}, {why}" if why else detail

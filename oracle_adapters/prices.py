@@ -87,12 +87,9 @@ def price_assets(
             by_pair.setdefault(Pair(feed.spec.base, feed.spec.quote), []).append((feed, chunk))
         else:
             absent.append((feed.spec.id, Check("coverage", Verdict.BAD, 0, ABSENT)))
-    last: dict[str, float] = {}
-    for pair, feeds in by_pair.items():  # what a wrong magnitude may be explained with
-        closes = [next(s for s in price_series(f.spec, c.rows) if s.field == "close") for f, c in feeds]
-        last[str(pair)] = float(sorted(one.value[-1] for one in closes)[len(closes) // 2])
+    closes = {str(pair): _first_close(feeds) for pair, feeds in by_pair.items()}  # to explain magnitudes with
     priced = {
-        pair: _of_feeds(feeds, settings, as_of, {name: value for name, value in last.items() if name != str(pair)})
+        pair: _of_feeds(feeds, settings, as_of, {name: one for name, one in closes.items() if name != str(pair)})
         for pair, feeds in by_pair.items()
     }
     for path in paths.values():
@@ -114,13 +111,18 @@ def price_assets(
             rows.append(Check("composite", Verdict.SUSPECT, 0, f"{path}; {alone}"))
             priced[path.pair] = _Priced((composed.series,), rows)
         else:
-            market.checks.append(compare(composed, market.close, last, tolerance))
+            market.checks.append(compare(composed, market.close, closes, tolerance))
             market.sources.append(((composed.series,), rows))
     return _arranged(settings, priced, absent)
 
 
+def _first_close(feeds: Sequence[tuple[Feed, Chunk]]) -> PriceSeries:
+    feed, chunk = feeds[0]
+    return next(one for one in price_series(feed.spec, chunk.rows) if one.field == "close")
+
+
 def _of_feeds(
-    feeds: Sequence[tuple[Feed, Chunk]], settings: Settings, as_of: int, last: Mapping[str, float]
+    feeds: Sequence[tuple[Feed, Chunk]], settings: Settings, as_of: int, others: Mapping[str, PriceSeries]
 ) -> _Priced:
     """The only feed's series, or the aggregate of several."""
     sources, checked = [], []
@@ -139,7 +141,7 @@ def _of_feeds(
     tolerance = settings.aggregation.tolerance
     made: Aggregate = aggregate(sources, tolerance)
     for number, found in enumerate(checked):
-        found.extend(check_source(made, number, last, tolerance))
+        found.extend(check_source(made, number, others, tolerance))
     rows = [
         *assess(made.series, {}, as_of, confirmed=made.confirmed),
         *check_aggregate(made, settings.aggregation.minimum_sources),

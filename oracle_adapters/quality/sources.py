@@ -7,17 +7,18 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from oracle_adapters.aggregate import Aggregate
+from oracle_adapters.bars import values_at
 from oracle_adapters.magnitude import explain
 from oracle_adapters.quality.check import Check, day, days
 from oracle_adapters.quality.standstill import check_clamped
-from risk.market import Verdict
+from risk.market import PriceSeries, Verdict
 
 RECENT = 30
 """Bars at the end that say whether something is still so."""
 CONTESTED_BAD = 0.05
 """Share of bars without a majority from which the price is bad."""
-AGREED_AGAIN = 5
-"""Bars at the end; contested on most of them, a price is bad now."""
+AGREED_AGAIN = 2
+"""Bars at the end; contested on all of them, a price is bad now."""
 
 
 def check_aggregate(made: Aggregate, minimum: int) -> Iterator[Check]:
@@ -30,10 +31,10 @@ def check_aggregate(made: Aggregate, minimum: int) -> Iterator[Check]:
     """
     yield check_sources(made, minimum)
     contested, close = made.contested, made.close
-    share, last = float(contested.mean()), float(contested[-AGREED_AGAIN:].mean())
+    share, now = float(contested.mean()), bool(contested[-AGREED_AGAIN:].all())
     verdict = Verdict.GOOD
     if contested.any():
-        verdict = Verdict.BAD if share > CONTESTED_BAD or last > 0.5 else Verdict.SUSPECT
+        verdict = Verdict.BAD if share > CONTESTED_BAD or now else Verdict.SUSPECT
     bar = int(np.argmax(np.where(contested, np.nanmax(np.abs(made.deviation), axis=1), -1.0)))
     detail = ""
     if contested.any():
@@ -67,7 +68,7 @@ def check_sources(made: Aggregate, minimum: int) -> Check:
     return Check("sources", verdict, count, detail)
 
 
-def check_source(made: Aggregate, source: int, factors: Mapping[str, float], tolerance: float) -> Iterator[Check]:
+def check_source(made: Aggregate, source: int, factors: Mapping[str, PriceSeries], tolerance: float) -> Iterator[Check]:
     """Rows on one source: when it was outvoted and by how much, and whether it stood still.
 
     Bad when it is outvoted on most of its last bars: what it prints now is wrong.
@@ -75,7 +76,7 @@ def check_source(made: Aggregate, source: int, factors: Mapping[str, float], tol
     Parameters
     ----------
     factors
-        Last prices by name that a wrong magnitude may be explained with.
+        Closes by name that a wrong magnitude may be explained with.
     """
     out, name = made.outvoted[:, source], made.sources[source]
     value, observed_at = made.value[:, source], made.close.observed_at
@@ -85,7 +86,8 @@ def check_source(made: Aggregate, source: int, factors: Mapping[str, float], tol
         verdict = Verdict.BAD if out[recent].mean() > 0.5 else Verdict.SUSPECT
         bar = int(np.argmax(np.where(out, np.abs(made.deviation[:, source]), -1.0)))
         others = float(made.close.value[bar])
-        why = explain(float(value[bar]), others, factors, tolerance)
+        near = values_at(factors, int(observed_at[bar]))
+        why = explain(float(value[bar]), others, near, tolerance)
         detail = (
             f"{name} has {value[bar]:,.6g} where the price is {others:,.6g} on {day(int(observed_at[bar]))}"
             f"{', ' + why if why else ''}; first {days(observed_at, out)}"

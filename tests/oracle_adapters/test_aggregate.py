@@ -37,7 +37,7 @@ def rows(made: Aggregate, minimum: int = 1) -> dict[str, Check]:
     return {check.check: check for check in check_aggregate(made, minimum)}
 
 
-def of(made: Aggregate, number: int, **factors: float) -> dict[str, Check]:
+def of(made: Aggregate, number: int, **factors: PriceSeries) -> dict[str, Check]:
     return {check.check: check for check in check_source(made, number, factors, TOLERANCE)}
 
 
@@ -72,7 +72,9 @@ class TestMajority:
     def test_a_source_that_is_outvoted_to_the_end_is_bad(self) -> None:
         wrong = np.full(60, 1.12)
         right = [source(name, np.full(60, 2240.0)) for name in ("b", "c")]
-        found = of(aggregate([source("oracle", wrong), *right], TOLERANCE), 0, **{"ETH/USD": 2000.0})["outvoted"]
+        found = of(
+            aggregate([source("oracle", wrong), *right], TOLERANCE), 0, **{"ETH/USD": source("eth", [2000.0]).close}
+        )["outvoted"]
         assert found.verdict == Verdict.BAD
         assert "as if the factor ETH/USD (2,000) were missing" in found.detail
 

@@ -133,7 +133,12 @@ class TestCompare:
         made = compose(
             PATH, {CBETH: series(CBETH, days(40), np.full(40, 2240.0)), ETH: series(ETH, days(40), np.full(40, 2000.0))}
         )
-        found = compare(made, series(PATH.pair, days(40), np.full(40, 2240.0)), {"ETH/USD": 2000.0}, 0.05)
+        found = compare(
+            made,
+            series(PATH.pair, days(40), np.full(40, 2240.0)),
+            {"ETH/USD": series(ETH, days(40), np.full(40, 2000.0))},
+            0.05,
+        )
         assert found.verdict == Verdict.BAD
         assert "ETH/USD (2,000) were applied twice" in found.detail
 
