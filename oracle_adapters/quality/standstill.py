@@ -18,6 +18,8 @@ FROZEN_RUN = 5
 """Bars of one value from which a run is suspect."""
 FROZEN_SHARE_BAD, FROZEN_SHARE_USUAL = 0.5, 0.05
 """Repeated closes: above the first share the series is bad; below the second a run at its end is a stuck feed."""
+COARSE_LEVELS = 0.5
+"""With fewer different values than this share of its changes a series is coarse and returns to them, not frozen."""
 
 
 def check_frozen(close: PriceSeries) -> Check:
@@ -31,7 +33,8 @@ def check_frozen(close: PriceSeries) -> Check:
     at_end = int(lengths[-1]) if repeats[-1] else 1
     usual = (int(repeats.sum()) - (at_end - 1)) / len(repeats)
     stuck = at_end >= FROZEN_RUN and usual < FROZEN_SHARE_USUAL
-    bad = stuck or repeats.mean() > FROZEN_SHARE_BAD
+    coarse = len(np.unique(close.value)) < COARSE_LEVELS * int((~repeats).sum())
+    bad = stuck or (repeats.mean() > FROZEN_SHARE_BAD and not coarse)
     count = int(lengths[lengths >= FROZEN_RUN].sum())
     detail = f"longest {longest} bars of {close.value[starts[np.argmax(lengths)]]:g}" + (
         ", at the end" if stuck else ""

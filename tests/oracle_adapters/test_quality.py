@@ -128,6 +128,13 @@ class TestFrozen:
         value[-6:] = 1.0
         assert checks(series(value))["frozen"].verdict == Verdict.SUSPECT
 
+    def test_a_peg_that_returns_to_a_few_ticks_is_coarse_and_not_frozen(self) -> None:
+        value = np.round(1 + 3e-5 * np.random.default_rng(3).standard_normal(2000), 4)
+        assert (np.diff(value) == 0).mean() > 0.5
+        assert checks(series(value))["frozen"].verdict == Verdict.SUSPECT
+        stuck = np.repeat(walk(300), 6)
+        assert checks(series(stuck))["frozen"].verdict == Verdict.BAD
+
     def test_four_equal_closes_are_nothing(self) -> None:
         value = walk()
         value[100:104] = value[100]
