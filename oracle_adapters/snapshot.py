@@ -32,7 +32,7 @@ from risk.units import parse_instant
 
 READS = (
     *("seed", "assets", "feeds", "composites", "aggregation", "bounds", "oracles"),
-    *("parameters", "changed_at", "positions", "depth"),
+    *("parameters", "changed_at", "positions", "depth", "depth_lookback"),
 )
 """Settings that the snapshot depends on."""
 
@@ -144,7 +144,7 @@ def _declared(
         checks.append(("parameters", Check("in_force", Verdict.SUSPECT, len(late), detail)))
 
     if settings.depth is not None:
-        depth = read_depth(root / settings.depth, settings.depth, as_of)
+        depth = read_depth(root / settings.depth, settings.depth, as_of, settings.depth_lookback)
     else:
         depth = sample.depth() if sampled else {}
 

@@ -250,7 +250,9 @@ class Settings(Model):
         Parameters in force (TOML), and when each last changed (CSV ``key,changed_at``).
     positions, depth
         CSV ``account,asset,collateral,debt`` in whole tokens, and ``pair,kind,origin,size_usd,impact``. With a
-        column ``known_at`` the last vintage known at the as-of date is used.
+        column ``known_at`` the last vintage known at the as-of date is used; curves of a column ``venue`` are combined.
+    depth_lookback
+        Time before the as-of date of which the least depth counts; None for the depth known then.
     composites
         Prices that are products of others, by ``base/quote``.
     """
@@ -273,6 +275,7 @@ class Settings(Model):
     changed_at: str | None = None
     positions: str | None = None
     depth: str | None = None
+    depth_lookback: Duration | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
