@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import gzip
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from oracle_adapters.aggregate import Source, aggregate
 from oracle_adapters.feed import Chunk, collect, price_series
 from oracle_adapters.files import PriceFile
 from oracle_adapters.quality import assess, spikes
@@ -220,6 +222,61 @@ def test_injected_spikes_of_one_size_are_found(
     """.3 hides in the daily moves of small coins; a factor of two does not, nor a fifth on an hourly bar."""
     found, _ = rate(daily if which == "daily" else hourly, 10, lambda near, bar: size)
     assert found >= least
+
+
+VENUES = [
+    ("hourly_binance_2020_2024/BTCUSDT_1h", "hourly_btc_eth_2022_2025/BTCUSDT_1h"),
+    ("hourly_binance_2020_2024/ETHUSDT_1h", "hourly_btc_eth_2022_2025/ETHUSDT_1h"),
+    ("hourly_btc_eth_2022_2025/BTCUSDT_1h", "binance_um_1h_2026/BTCUSDT"),
+    ("hourly_btc_eth_2022_2025/ETHUSDT_1h", "binance_um_1h_2026/ETHUSDT"),
+]
+"""Perpetual and spot of one exchange, which share years."""
+
+
+@pytest.mark.parametrize("pair", VENUES)
+def test_what_a_second_source_confirms_is_no_wrong_print(hourly: dict[str, PriceSeries], pair: tuple[str, str]) -> None:
+    """Moves that read like spikes in one source and happened in both, the crash of 2025-10-10 among the bars."""
+    made = aggregate([Source((hourly[name],)) for name in pair], 0.05)
+    assert not made.contested.any()
+    marked = spikes(made.close, made.confirmed)
+    assert not (marked & made.confirmed).any()
+    assert marked.sum() <= spikes(made.close).sum()
+    crash = parse_instant("2025-10-10T22:00")
+    if pair[1].startswith("binance_um"):
+        bar = int(np.flatnonzero(made.close.observed_at == crash)[0])
+        assert made.confirmed[bar]
+        assert not marked[bar]
+
+
+def test_a_move_that_reads_like_a_spike_and_that_both_sources_saw_is_kept(hourly: dict[str, PriceSeries]) -> None:
+    made = aggregate([Source((hourly[name],)) for name in VENUES[0]], 0.05)
+    bar = int(np.flatnonzero(made.close.observed_at == parse_instant("2023-01-25T22:00"))[0])
+    assert spikes(made.close)[bar]
+    assert not spikes(made.close, made.confirmed)[bar]
+
+
+@pytest.mark.parametrize("size", [0.08, 0.2])
+@pytest.mark.parametrize("pair", VENUES)
+def test_a_wrong_print_on_one_of_two_venues_is_outvoted(
+    hourly: dict[str, PriceSeries], pair: tuple[str, str], size: float
+) -> None:
+    """All are that are wrong by a fifth, with the venue's name, and the price stays within half a per cent.
+
+    Of those wrong by 8 % one in 240 is nearer to the last agreed price than the market's own move of that hour.
+    """
+    first, second = (hourly[name] for name in pair)
+    rng = np.random.default_rng(1)
+    where = rng.choice(np.intersect1d(first.observed_at, second.observed_at)[10:-10], 60, replace=False)
+    value = first.value.copy()
+    value[np.searchsorted(first.observed_at, where)] *= np.exp(size * rng.choice([-1, 1], 60))
+    made = aggregate([Source((replace(first, value=value),)), Source((second,))], 0.05)
+    right = aggregate([Source((first,)), Source((second,))], 0.05)
+    bars = np.searchsorted(made.close.observed_at, where)
+    assert made.contested[bars].all(), "of two sources that differ neither has a majority"
+    off = np.abs(np.log(made.close.value[bars] / right.close.value[bars])) > 0.005
+    assert not off.any() if size >= 0.2 else off.mean() <= 0.05
+    assert (made.outvoted[bars, 0] == ~off).all()
+    assert (made.outvoted[bars, 1] == off).all()
 
 
 @pytest.fixture(scope="module")
