@@ -9,11 +9,11 @@ price that was agreed on is taken, and the bar is counted.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from oracle_adapters.bars import bar_ends, last_known
+from oracle_adapters.bars import bar_ends, last_known, positive
 from oracle_adapters.quality.standstill import standing
 from risk.market import BoolArray, FloatArray, IntArray, PriceSeries, frozen
 
@@ -37,6 +37,10 @@ class Source:
     def close(self) -> PriceSeries:
         """Its closes."""
         return next(one for one in self.fields if one.field == "close")
+
+    def voting(self) -> Source:
+        """The source without prices of zero or less, which are no votes."""
+        return replace(self, fields=tuple(one if one.field == "volume" else positive(one) for one in self.fields))
 
 
 @dataclass(frozen=True, slots=True)

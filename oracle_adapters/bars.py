@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -30,3 +31,15 @@ def values_at(series: Mapping[str, PriceSeries], instant: int) -> dict[str, floa
     at = np.array([instant])
     found = {name: (one, int(last_known(one, at)[0])) for name, one in series.items()}
     return {name: float(one.value[i]) for name, (one, i) in found.items() if i >= 0}
+
+
+def positive(series: PriceSeries) -> PriceSeries:
+    """The bars with a price above zero: one of zero or less is no price, and has its own row in the quality table."""
+    good = series.value > 0
+    return (
+        series
+        if good.all()
+        else replace(
+            series, observed_at=series.observed_at[good], known_at=series.known_at[good], value=series.value[good]
+        )
+    )

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from oracle_adapters.aggregate import Aggregate, Source, aggregate
+from oracle_adapters.aggregate import Source, aggregate
+from oracle_adapters.bars import positive
 from oracle_adapters.feed import HEARTBEAT, Chunk, Feed, price_series
 from oracle_adapters.graph import compare, compose
 from oracle_adapters.quality import Check, assess
@@ -23,6 +24,7 @@ from risk.settings import Settings
 Row = tuple[str, Check]
 """Name of a series, and one check on it."""
 ABSENT = "no bar ended by the as-of date: left out of the universe"
+PRICELESS = "no close is above zero: left out of the universe"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +85,17 @@ def price_assets(
     by_pair: dict[Pair, list[tuple[Feed, Chunk]]] = {}
     absent: list[Row] = []
     for feed, chunk in read:
-        if len(chunk.rows):
+        if _has_price(chunk):
             by_pair.setdefault(Pair(feed.spec.base, feed.spec.quote), []).append((feed, chunk))
         else:
-            absent.append((feed.spec.id, Check("coverage", Verdict.BAD, 0, ABSENT)))
-    closes = {str(pair): _first_close(feeds) for pair, feeds in by_pair.items()}  # to explain magnitudes with
+            absent.append(
+                (
+                    feed.spec.id,
+                    Check("coverage", Verdict.BAD, len(chunk.rows), PRICELESS if len(chunk.rows) else ABSENT),
+                )
+            )
+    # To explain wrong magnitudes with.
+    closes = {str(pair): positive(_first_close(feeds)) for pair, feeds in by_pair.items()}
     priced = {
         pair: _of_feeds(feeds, settings, as_of, {name: one for name, one in closes.items() if name != str(pair)})
         for pair, feeds in by_pair.items()
@@ -98,7 +106,7 @@ def price_assets(
             detail = f"{path}; {', '.join(missing)} has no value by the as-of date"
             absent.append((f"{path.pair}@composite({path.product})", Check("coverage", Verdict.BAD, 0, detail)))
             continue
-        composed = compose(path, {factor.pair: priced[factor.pair].close for factor in path.factors})
+        composed = compose(path, {factor.pair: positive(priced[factor.pair].close) for factor in path.factors})
         if not len(composed.series):
             detail = f"{path}; its factors have no time in common"
             absent.append((composed.series.id, Check("coverage", Verdict.BAD, 0, detail)))
@@ -114,6 +122,10 @@ def price_assets(
             market.checks.append(compare(composed, market.close, closes, tolerance))
             market.sources.append(((composed.series,), rows))
     return _arranged(settings, priced, absent)
+
+
+def _has_price(chunk: Chunk) -> bool:
+    return bool((chunk.rows.where(field="close")["value"] > 0).any())
 
 
 def _first_close(feeds: Sequence[tuple[Feed, Chunk]]) -> PriceSeries:
@@ -132,20 +144,16 @@ def _of_feeds(
         fields = price_series(feed.spec, chunk.rows)
         sources.append(Source(fields, heartbeat))
         checked.append(assess(fields, chunk.counted, as_of, heartbeat=heartbeat))
+    minimum, tolerance = settings.aggregation.minimum_sources, settings.aggregation.tolerance
     if len(sources) == 1 and sources[0].heartbeat is None:
-        minimum = settings.aggregation.minimum_sources
         if minimum > 1:
             detail = f"only {sources[0].close.source}: nothing confirms its prices"
             checked[0].append(Check("sources", Verdict.SUSPECT, 1, detail))
         return _Priced(sources[0].fields, checked[0])
-    tolerance = settings.aggregation.tolerance
-    made: Aggregate = aggregate(sources, tolerance)
+    made = aggregate([one.voting() for one in sources], tolerance)
     for number, found in enumerate(checked):
         found.extend(check_source(made, number, others, tolerance))
-    rows = [
-        *assess(made.series, {}, as_of, confirmed=made.confirmed),
-        *check_aggregate(made, settings.aggregation.minimum_sources),
-    ]
+    rows = [*assess(made.series, {}, as_of, confirmed=made.confirmed), *check_aggregate(made, minimum)]
     return _Priced(made.series, rows, [(one.fields, checks) for one, checks in zip(sources, checked, strict=True)])
 
 
@@ -177,6 +185,6 @@ def _peg(settings: Settings, asset: str, priced: Mapping[Pair, _Priced]) -> Iter
         yield Check("depeg", Verdict.SUSPECT, 0, f"{declared.peg} has no price to compare with")
         return
     yield check_depeg(
-        close, None if peg is None else peg.close, declared.peg, settings.aggregation.depeg,
+        positive(close), None if peg is None else positive(peg.close), declared.peg, settings.aggregation.depeg,
         grows=declared.asset_class == "wrapped",
     )  # fmt: skip

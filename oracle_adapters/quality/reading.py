@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import reduce
 
 import numpy as np
 
@@ -52,13 +53,16 @@ def check_non_positive(fields: Mapping[str, PriceSeries]) -> Check:
 
 
 def check_inconsistent(fields: Mapping[str, PriceSeries]) -> Check:
-    """Bars whose high lies below their open or close, or whose low lies above."""
-    inside = [fields[name].value for name in ("open", "close") if name in fields]
-    wrong = np.zeros(len(fields["close"]), dtype=bool)
-    if "high" in fields:
-        wrong |= fields["high"].value < np.max(inside, axis=0)
-    if "low" in fields:
-        wrong |= fields["low"].value > np.min(inside, axis=0)
+    """Bars whose high lies below their open or close, or whose low lies above; of the bars that have all fields."""
+    ranged = {name: one for name, one in fields.items() if name in ("open", "high", "low", "close")}
+    ends = reduce(np.intersect1d, [one.observed_at for one in ranged.values()])
+    value = {name: one.value[np.searchsorted(one.observed_at, ends)] for name, one in ranged.items()}
+    inside = [value[name] for name in ("open", "close") if name in value]
+    wrong = np.zeros(len(ends), dtype=bool)
+    if "high" in value:
+        wrong |= value["high"] < np.max(inside, axis=0)
+    if "low" in value:
+        wrong |= value["low"] > np.min(inside, axis=0)
     count = int(wrong.sum())
-    detail = f"first {day(int(fields['close'].observed_at[np.argmax(wrong)]))}" if count else ""
+    detail = f"first {day(int(ends[np.argmax(wrong)]))}" if count else ""
     return Check("inconsistent", Verdict.SUSPECT if count else Verdict.GOOD, count, detail)

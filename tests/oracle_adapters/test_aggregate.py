@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oracle_adapters.aggregate import Aggregate, Source, aggregate
+from oracle_adapters.quality import assess
 from oracle_adapters.quality.check import Check
 from oracle_adapters.quality.sources import check_aggregate, check_source
 from risk.market import PriceSeries, Verdict
@@ -114,6 +115,18 @@ class TestTwo:
         found = of(made, 0)["clamped"]
         assert found.verdict == Verdict.BAD
         assert "oracle is held at its floor of 0.107 while the others moved to 0.0001" in found.detail
+
+
+def test_a_price_of_zero_is_no_vote() -> None:
+    made = aggregate([source("a", [1.0, 0.0, 1.0]).voting(), source("b", [1.0, 1.0, 1.0])], TOLERANCE)
+    assert made.close.value.tolist() == [1.0, 1.0, 1.0]
+    assert made.votes.tolist() == [[True, True], [False, True], [True, True]]
+
+
+def test_ranges_of_a_source_that_is_not_always_there_are_assessed() -> None:
+    made = aggregate([source("a", np.ones(9), low=np.ones(9), high=np.ones(9)), source("b", np.ones(20))], TOLERANCE)
+    found = {check.check: check for check in assess(made.series, {}, int(made.close.observed_at[-1]))}
+    assert found["inconsistent"].verdict == Verdict.GOOD
 
 
 class TestDependence:
