@@ -70,6 +70,11 @@ class TestMajority:
         assert made.close.value[20] == 40
         assert not made.outvoted.any()
 
+    def test_half_is_no_majority(self) -> None:
+        made = aggregate([source(name, [1.0, v]) for name, v in zip("abcd", (1.0, 1.09, 1.11, 1.5), strict=True)], 0.05)
+        assert made.contested.tolist() == [False, True]
+        assert made.close.value.tolist() == [1.0, 1.0]
+
     def test_a_source_that_is_outvoted_to_the_end_is_bad(self) -> None:
         wrong = np.full(60, 1.12)
         right = [source(name, np.full(60, 2240.0)) for name in ("b", "c")]
