@@ -16,8 +16,9 @@ def bar_ends(series: Sequence[PriceSeries]) -> tuple[IntArray, int]:
     finest = [one for one in series if one.interval == interval]
     phase = int(finest[0].observed_at[0]) % interval
     fitting = [one for one in finest[1:] if (one.observed_at % interval == phase).all()]
-    ends: IntArray = np.unique(np.concatenate([finest[0].observed_at, *(one.observed_at for one in fitting)]))
-    return ends, interval
+    # Sorting is many times faster than np.unique, which hashes.
+    ends = np.sort(np.concatenate([finest[0].observed_at, *(one.observed_at for one in fitting)]))
+    return ends[np.concatenate(([True], np.diff(ends) > 0))], interval
 
 
 def last_known(series: PriceSeries, grid: IntArray) -> IntArray:
