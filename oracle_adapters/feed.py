@@ -23,9 +23,6 @@ from risk.market import PriceSeries
 FOREVER = 2**62
 """An instant after every datum."""
 
-HEARTBEAT = "heartbeat"
-"""The fact of a source that verdicts use: seconds within which an on-chain feed updates; bars have none."""
-
 
 class Kind(StrEnum):
     """What a chunk holds."""
@@ -118,10 +115,7 @@ class Feed(Protocol):
         ...
 
     def facts(self) -> Mapping[str, str]:
-        """What the source says of itself, for people; outside every hash.
-
-        A feed that updates by deviation and heartbeat, not bar by bar, says so with `HEARTBEAT`, in seconds.
-        """
+        """What the source says of itself, for people; outside every hash."""
         ...
 
     def fetch(self, start: int, stop: int) -> Iterator[Chunk]:
@@ -163,6 +157,12 @@ class MemoryFeed:
         rows = rows.take((known >= start) & (known < stop))
         for first in range(0, len(rows), self._chunk_rows):
             yield Chunk(self._spec.kind, rows.take(np.arange(first, min(first + self._chunk_rows, len(rows)))))
+
+
+def heartbeat_of(feed: Feed) -> int | None:
+    """Seconds within which a feed of updates, not bars, says something: its attribute `heartbeat`, where it has one."""
+    found: int | None = getattr(feed, "heartbeat", None)
+    return found
 
 
 def collect(feed: Feed, start: int = 0, stop: int = FOREVER) -> Chunk:

@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from oracle_adapters.feed import COLUMNS, HEARTBEAT, Chunk, FeedSpec, Kind
+from oracle_adapters.feed import COLUMNS, Chunk, FeedSpec, Kind
 from risk.artifact import Table
 from risk.errors import DataError, SettingsError
 from risk.feed_settings import FileFeed
@@ -72,12 +72,15 @@ class PriceFile:
         """What the feed is about."""
         return self._spec
 
+    @property
+    def heartbeat(self) -> int | None:
+        """Seconds within which the on-chain feed of the file updates; None for bars."""
+        return self._settings.heartbeat
+
     def facts(self) -> Mapping[str, str]:
-        """Path and SHA-256 of the file, and the heartbeat that the settings declare."""
+        """Path and SHA-256 of the file."""
         data = read_bytes(self._path, self._settings.path)
-        heartbeat = self._settings.heartbeat
-        declared = {} if heartbeat is None else {HEARTBEAT: str(heartbeat)}
-        return {"path": self._settings.path, "sha256": hashlib.sha256(data).hexdigest(), **declared}
+        return {"path": self._settings.path, "sha256": hashlib.sha256(data).hexdigest()}
 
     def fetch(self, start: int, stop: int) -> Iterator[Chunk]:
         """Bars that ended from `start` on and before `stop`, in one chunk.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from oracle_adapters.aggregate import Source, aggregate
 from oracle_adapters.bars import positive
-from oracle_adapters.feed import HEARTBEAT, Chunk, Feed, price_series
+from oracle_adapters.feed import Chunk, Feed, heartbeat_of, price_series
 from oracle_adapters.graph import compare, compose
 from oracle_adapters.quality import Check, assess
 from oracle_adapters.quality.pegs import check_depeg
@@ -139,8 +139,7 @@ def _of_feeds(
     """The only feed's series, or the aggregate of several."""
     sources, checked = [], []
     for feed, chunk in feeds:
-        said = feed.facts().get(HEARTBEAT)
-        heartbeat = None if said is None else int(said)
+        heartbeat = heartbeat_of(feed)
         fields = price_series(feed.spec, chunk.rows)
         sources.append(Source(fields, heartbeat))
         checked.append(assess(fields, chunk.counted, as_of, heartbeat=heartbeat))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from oracle_adapters import sample
-from oracle_adapters.feed import Feed
+from oracle_adapters.feed import Feed, Kind
 from oracle_adapters.files import PriceFile
 from risk.errors import SettingsError
 from risk.feed_settings import FileFeed, SampleFeed
@@ -32,26 +32,28 @@ def _open_sample(_: SampleFeed, settings: Settings, __: Path) -> list[Feed]:
 OPENERS: Mapping[type, Opener] = MappingProxyType({FileFeed: _open_file, SampleFeed: _open_sample})
 """Opener by the model of a feed's settings. Heavy imports belong inside an opener."""
 
+PRICES = frozenset({Kind.PRICE})
+"""Kinds of feeds that are edges of the graph of prices."""
 
-def open_feeds(settings: Settings, root: Path) -> tuple[list[Feed], dict[Pair, PricePath]]:
-    """Feeds by what they price, and in the settings' order where that has several; and the composites over them.
+
+def open_feeds(settings: Settings, root: Path) -> list[Feed]:
+    """Feeds by what they are about, and in the settings' order where that has several.
 
     Raises
     ------
     SettingsError
-        For an asset without a price in US dollars, a feed that no price needs, and a path that does not hold.
+        For an asset without a price in US dollars, a price that none needs, and a path that does not hold.
     """
-    feeds: list[tuple[str, Feed]] = []
+    feeds: list[Feed] = []
     edges: list[Edge] = []
     for number, declared in enumerate(settings.feeds):
-        for feed in OPENERS[type(declared)](declared, settings, root):
-            name = f"feeds.{number}"
-            feeds.append((name, feed))
-            pair = Pair(feed.spec.base, feed.spec.quote)
-            edges.append(Edge(pair, name, getattr(declared, "decimals", None)))
+        opened = OPENERS[type(declared)](declared, settings, root)
+        feeds += opened
+        decimals = getattr(declared, "decimals", None)
+        edges += [Edge(_pair(feed), f"feeds.{number}", decimals) for feed in opened if feed.spec.kind in PRICES]
     paths = price_paths(edges, settings.composites, settings.assets)
-    needed = {Pair(asset, NUMERAIRE) for asset in settings.assets}
-    needed |= {factor.pair for path in paths.values() for factor in path.factors} | set(paths)
+    needed = {Pair(asset, NUMERAIRE) for asset in settings.assets} | set(paths)
+    needed |= {factor.pair for path in paths.values() for factor in path.factors}
     for edge in edges:
         if edge.pair in needed:
             continue
@@ -66,6 +68,23 @@ def open_feeds(settings: Settings, root: Path) -> tuple[list[Feed], dict[Pair, P
     priced = {edge.pair for edge in edges} | set(paths)
     if without := sorted(name for name in settings.assets if Pair(name, NUMERAIRE) not in priced):
         raise SettingsError("the asset has no feed", field=f"assets.{without[0]}", remedy="Add it under [[feeds]]")
-    if len({feed.spec.id for _, feed in feeds}) < len(feeds):
+    if len({feed.spec.id for feed in feeds}) < len(feeds):
         raise SettingsError("two feeds of one asset have one name", field="feeds", remedy="Rename one of the files")
-    return sorted((feed for _, feed in feeds), key=lambda feed: (feed.spec.base, feed.spec.quote)), paths
+    return sorted(feeds, key=_pair)
+
+
+def composite_paths(settings: Settings, feeds: Sequence[Feed]) -> dict[Pair, PricePath]:
+    """Declared and derived composites over open feeds; what they declare of decimals was held when they opened.
+
+    Raises
+    ------
+    SettingsError
+        For a path that does not hold.
+    """
+    edges = [Edge(_pair(feed), feed.spec.id) for feed in feeds if feed.spec.kind in PRICES]
+    bare = {name: one.model_copy(update={"decimals": {}}) for name, one in settings.composites.items()}
+    return price_paths(edges, bare, settings.assets)
+
+
+def _pair(feed: Feed) -> Pair:
+    return Pair(feed.spec.base, feed.spec.quote)

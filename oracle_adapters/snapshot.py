@@ -11,7 +11,7 @@ from oracle_adapters.feed import FOREVER, Chunk, Feed, collect
 from oracle_adapters.files import read_bytes
 from oracle_adapters.prices import price_assets
 from oracle_adapters.quality import Check
-from oracle_adapters.registry import open_feeds
+from oracle_adapters.registry import composite_paths, open_feeds
 from oracle_adapters.tables import read_book, read_changed_at, read_depth
 from risk.artifact import Table
 from risk.errors import DataError
@@ -65,7 +65,7 @@ def build_snapshot(
     """
     if as_of is None and settings.as_of is not None:
         as_of = parse_instant(settings.as_of)
-    feeds, paths = open_feeds(settings, root)
+    feeds = open_feeds(settings, root)
     stop = FOREVER if as_of is None else as_of + 1
     chunks = [collect(feed, 0, stop) for feed in feeds]
     if store is not None:
@@ -77,6 +77,7 @@ def build_snapshot(
         )
     instant = max(known) if as_of is None else as_of
 
+    paths = composite_paths(settings, feeds)
     prices = price_assets(settings, paths, list(zip(feeds, chunks, strict=True)), instant)
     assets = tuple(sorted({one.base for one in prices.series}))
     declared = _declared(settings, root, instant, assets, prices.series)

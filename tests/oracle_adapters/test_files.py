@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oracle_adapters.feed import Chunk, collect, price_series
+from oracle_adapters.feed import Chunk, collect, heartbeat_of, price_series
 from oracle_adapters.files import PriceFile
 from risk.errors import DataError, InputError, SettingsError
 from risk.feed_settings import FileFeed
@@ -187,9 +187,9 @@ class TestRawIntegers:
         assert error.message == "not a raw integer with 8 decimals"
         assert error.field == "row 2, column close"
 
-    def test_a_heartbeat_is_a_fact(self, tmp_path: Path) -> None:
-        assert feed(tmp_path, heartbeat="1h").facts()["heartbeat"] == "3600"
-        assert "heartbeat" not in feed(tmp_path).facts()
+    def test_a_heartbeat_is_told(self, tmp_path: Path) -> None:
+        assert heartbeat_of(feed(tmp_path, heartbeat="1h")) == 3600
+        assert heartbeat_of(feed(tmp_path)) is None
 
 
 class TestHostile:
