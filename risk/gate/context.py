@@ -35,6 +35,8 @@ class GateContext:
         Stress of the sets ``base`` and ``head`` on the same paths, or None.
     absent
         Why evidence is missing, by need, for the message.
+    bad_prices
+        What the snapshot says against an asset's prices, by asset; only those that are bad or not there.
     """
 
     base: ParameterSet
@@ -44,6 +46,7 @@ class GateContext:
     as_of: int | None = None
     stress: StressResult | None = None
     absent: Mapping[str, str] = field(default_factory=dict)
+    bad_prices: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def changes(self) -> tuple[Change, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from risk.gate import bounds, completeness, invariants, steps, stress, units
+from risk.gate import bounds, completeness, evidence, invariants, steps, stress, units
 from risk.gate.context import GateContext, Need, Rule
 from risk.outcome import Finding, GateResult, Severity
 
@@ -12,6 +12,7 @@ RULES: tuple[Rule, ...] = (
     *invariants.RULES,
     *steps.RULES,
     *stress.RULES,
+    *evidence.RULES,
     *completeness.RULES,
 )
 """Every rule. A new rule is a line in its family's module; a new family is a module and a line here."""

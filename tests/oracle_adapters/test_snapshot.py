@@ -248,11 +248,14 @@ class TestSettings:
 
     @pytest.mark.parametrize(
         ("change", "said"),
-        [({"asset": "DOGE"}, r"feeds\.0\.asset: no such asset"), ({"quote": "EUR"}, "only prices in USD")],
+        [
+            ({"asset": "DOGE"}, r"feeds\.0\.asset: no such asset"),
+            ({"quote": "EUR"}, r"no path gives BTC/USD; the feeds are BTC/EUR"),
+        ],
     )
     def test_a_feed_that_fits_nothing(self, folder: Path, change: dict[str, str], said: str) -> None:
         feeds = [{"kind": "files", "asset": "BTC", "path": "BTC.csv", **change}]
-        with pytest.raises(SettingsError, match=said):
+        with pytest.raises(ValueError, match=said):
             build_snapshot(settings("BTC", feeds=feeds), root=folder)
 
     def test_the_order_of_feeds_does_not_matter(self, folder: Path) -> None:
@@ -292,6 +295,94 @@ class TestOtherKinds:
 
     def test_a_price_in_tether_is_not_in_dollars(self, folder: Path) -> None:
         bars = BOOK | {"data": "ohlcv", "start": "2024-01-01"}
-        with pytest.raises(SettingsError, match="only prices in USD are read") as error:
+        with pytest.raises(SettingsError, match="no price in USD needs BTC/USDT") as error:
             build_snapshot(settings("BTC", feeds=[bars]), root=folder, as_of=AT)
         assert error.value.value == "USDT"
+
+
+class TestSources:
+    """Several feeds of one asset, and a composite, through the whole snapshot."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        for seed, name in enumerate(("BTC", "ETH")):
+            text = prices(seed=seed)
+            (tmp_path / f"{name}.csv").write_text(text)
+            (tmp_path / f"{name}2.csv").write_text(text)
+        (tmp_path / "rate.csv").write_text(
+            "time,close\n" + "".join(f"{np.datetime64('2024-01-01') + i},{1 + i / 1000}\n" for i in range(40))
+        )
+        return tmp_path
+
+    def settings(self, **parts: Any) -> Settings:
+        feeds = [
+            {"kind": "files", "asset": name, "path": f"{name}{number}.csv"}
+            for name in ("BTC", "ETH")
+            for number in ("", "2")
+        ]
+        feeds.append({"kind": "files", "asset": "rETH", "quote": "ETH", "path": "rate.csv"})
+        return settings("BTC", "ETH", "rETH", feeds=feeds, **parts)
+
+    def test_the_aggregate_is_the_price_and_its_sources_are_listed(self, folder: Path) -> None:
+        snapshot = build_snapshot(self.settings(), root=folder)
+        assert snapshot.assets == ("BTC", "ETH", "rETH")
+        assert [one.id for one in snapshot.series] == [
+            "BTC/USD@median(files:BTC.csv, files:BTC2.csv)",
+            "ETH/USD@median(files:ETH.csv, files:ETH2.csv)",
+            "rETH/USD@composite(rETH/ETH × ETH/USD)",
+        ]
+        assert {one.id for one in snapshot.sources} == {
+            "BTC/USD@files:BTC.csv", "BTC/USD@files:BTC2.csv", "ETH/USD@files:ETH.csv", "ETH/USD@files:ETH2.csv",
+            "rETH/ETH@files:rate.csv",
+        }  # fmt: skip
+        ether = snapshot.close("ETH")
+        np.testing.assert_allclose(snapshot.close("rETH").value / ether.value, 1 + np.arange(40) / 1000, rtol=1e-15)
+        named = set(snapshot.quality["series"].tolist())
+        assert named == {one.id for one in (*snapshot.series, *snapshot.sources)}
+
+    def test_it_survives_its_files(self, folder: Path) -> None:
+        artifact = build_snapshot(self.settings(), root=folder).artifact()
+        again = MarketSnapshot.from_artifact(Artifact.from_files(artifact.to_files(), schema=artifact.schema))
+        assert again.artifact().content_hash == artifact.content_hash
+        assert len(again.sources) == 5
+
+    @pytest.mark.parametrize("garbage", ["-1", "text", "1e9"])
+    def test_corrupting_every_later_row_changes_nothing(self, folder: Path, garbage: str) -> None:
+        before = build_snapshot(self.settings(), root=folder, as_of=AT).artifact().content_hash
+        for path in folder.glob("*.csv"):
+            lines = path.read_text().splitlines()
+            kept = [one if one < "2024-01-20" or one.startswith("time") else f"{one[:10]},{garbage}" for one in lines]
+            assert kept != lines
+            path.write_text("\n".join(kept) + "\n")
+        assert build_snapshot(self.settings(), root=folder, as_of=AT).artifact().content_hash == before
+
+    def test_a_store_changes_nothing(self, folder: Path) -> None:
+        plain = build_snapshot(self.settings(), root=folder).artifact().content_hash
+        stored = build_snapshot(self.settings(), root=folder, store=folder / "store").artifact().content_hash
+        assert stored == plain
+
+    def test_a_factor_that_is_not_born_yet_leaves_its_composite_out(self, folder: Path) -> None:
+        (folder / "rate.csv").write_text("time,close\n2024-02-01,1.1\n2024-02-02,1.1\n")
+        snapshot = build_snapshot(self.settings(), root=folder, as_of=AT)
+        assert snapshot.assets == ("BTC", "ETH")
+        assert bad(snapshot) == {
+            ("rETH/ETH@files:rate.csv", "coverage"), ("rETH/USD@composite(rETH/ETH × ETH/USD)", "coverage")
+        }  # fmt: skip
+
+    def test_a_source_that_fell_silent_is_told_and_its_asset_lives_on(self, folder: Path) -> None:
+        (folder / "ETH2.csv").write_text(prices(seed=1, n=5))
+        verdict, why = build_snapshot(self.settings(), root=folder).verdict("ETH")
+        assert verdict == Verdict.SUSPECT
+        assert why == "sources: files:ETH.csv alone carries the price since 2024-01-06"
+
+    def test_a_feed_that_no_price_needs(self, folder: Path) -> None:
+        feeds = [{"kind": "files", "asset": "BTC", "path": "BTC.csv"}]
+        feeds.append({"kind": "files", "asset": "BTC", "quote": "ETH", "path": "ETH.csv"})
+        with pytest.raises(SettingsError, match=r"feeds\.1\.quote: no price in USD needs BTC/ETH"):
+            build_snapshot(settings("BTC", feeds=feeds), root=folder)
+
+    def test_more_sources_may_be_asked_for(self, folder: Path) -> None:
+        chosen = settings("BTC", aggregation={"minimum_sources": 2})
+        assert build_snapshot(chosen, root=folder).verdict("BTC") == (
+            Verdict.SUSPECT, "sources: only files:BTC.csv: nothing confirms its prices"
+        )  # fmt: skip
