@@ -1,4 +1,4 @@
-"""GARCH(1,1) and GJR(1,1) with Student-t innovations: fit, rolling refits and filtering on the compiled kernel."""
+"""GARCH(1,1), GJR(1,1) and the score-driven t: fit, rolling refits and filtering on the compiled kernel."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ import numpy as np
 
 from risk.errors import DataError
 from risk.volatility import kernel, search
-from risk.volatility.coordinates import Problem, natural_parameters, problem
+from risk.volatility.coordinates import FORMS, kernel_parameters, natural_parameters, problem
+from risk.volatility.density import NORMAL
+from risk.volatility.kernel import Form, Problem
 from risk.volatility.models import (
     MINIMUM_OBSERVATIONS,
     PARAMETER_NAMES,
+    SKEW,
     Array,
     FitResult,
     FitStatus,
@@ -47,7 +50,7 @@ def fit_garch(
     presample: Presample = Presample.EWMA75,
     n_starts: int = 4,
 ) -> FitResult:
-    """Fit garch_t or gjr_t from `n_starts` cold starts (at most 4); see `risk.volatility.models.fit`."""
+    """Fit a model of the kernel from `n_starts` cold starts (at most 4); see `risk.volatility.models.fit`."""
     return _fit(model, returns, prior=prior, presample=presample, n_starts=n_starts, warm=None)[0]
 
 
@@ -61,7 +64,7 @@ def refit_rolling(
     presample: Presample = Presample.EWMA75,
     n_starts: int = 4,
 ) -> tuple[FitResult, ...]:
-    """Fit garch_t or gjr_t on the window that ends just before each origin.
+    """Fit a model of the kernel on the window that ends just before each origin.
 
     Each search starts where the last window ended, with its metric, and from `n_starts` cold starts beside
     it, so that a window never stays in an old optimum that has become the worse one. With `n_starts=0` only
@@ -110,7 +113,13 @@ def refit_rolling(
     return tuple(results)
 
 
-def filter_variances(parameters: Array, returns: Array, *, presample: Presample = Presample.EWMA75) -> Array:
+def filter_variances(
+    parameters: Array,
+    returns: Array,
+    *,
+    presample: Presample = Presample.EWMA75,
+    model: VolatilityModel = VolatilityModel.GARCH_T,
+) -> Array:
     """Conditional variances of a series under given parameters.
 
     Parameters
@@ -120,6 +129,8 @@ def filter_variances(parameters: Array, returns: Array, *, presample: Presample 
     returns : ndarray of shape (n,)
         Log returns per bar; finite.
     presample : Presample
+    model : VolatilityModel
+        Only whether its recursion is score-driven matters.
 
     Returns
     -------
@@ -134,13 +145,9 @@ def filter_variances(parameters: Array, returns: Array, *, presample: Presample 
     sample = checked_returns(returns)
     out = np.empty(sample.size + 1)
     before = presample_variance(sample, float(parameters[0]), presample)
-    kernel.variances(sample, _to_kernel(parameters), np.array([before, 0.0, 0.0]), out)
+    form = Form(*FORMS[model], 1.0)
+    kernel.variances(sample, kernel_parameters(parameters), np.array([before, 0.0, 0.0]), form, out)
     return read_only(out)
-
-
-def _to_kernel(parameters: Array) -> Array:
-    mu, omega, alpha, gamma, beta, nu = parameters
-    return np.array([mu, omega, alpha, alpha + gamma, beta, nu])
 
 
 def _fit(
@@ -166,34 +173,26 @@ def _fit(
         start[1] += 2.0 * math.log(warm.scale / stated.scale)
         start_metric = warm.metric
     x, metric, value, decrement, norm, flag, tried, agreed = search.search(
-        stated.y,
-        start,
-        start_metric,
-        warm is not None,
-        n_starts,
-        stated.presample,
-        stated.leverage,
-        stated.bound,
-        stated.centre,
-        stated.precision,
+        stated, start, start_metric, warm is not None, n_starts
     )
     parameters = natural_parameters(x, stated)
-    mu, _, alpha, gamma, beta, _ = parameters
+    mu, _, alpha, gamma, beta = parameters[:5]
+    names = PARAMETER_NAMES if x[6] == 0.0 else (*PARAMETER_NAMES, SKEW)
     theta = np.empty(kernel.SIZE)
-    kernel.natural(x, stated.leverage, stated.bound, theta)
+    kernel.natural(x, stated.form, theta)
     h = np.empty(returns.size + 1)
-    kernel.variances(stated.y, theta, stated.presample, h)
+    kernel.variances(stated.y, theta, stated.presample, stated.form, h)
     h *= stated.scale**2
     persistence = float(alpha + 0.5 * gamma + beta)
     boundary = _at_boundary(theta, persistence, stated)
     status = FitStatus.BOUNDARY if boundary else FitStatus.CONVERGED
     if flag != search.CONVERGED or not math.isfinite(value):
         status = FitStatus.NOT_CONVERGED
-    height = kernel.log_likelihood(stated.y, theta, stated.presample)
+    height = kernel.log_likelihood(stated.y, theta, stated.presample, stated.form)
     result = FitResult(
         model=model,
         presample=presample,
-        parameters=MappingProxyType(dict(zip(PARAMETER_NAMES, parameters.tolist(), strict=True))),
+        parameters=MappingProxyType(dict(zip(names, parameters.tolist()[: len(names)], strict=True))),
         log_likelihood=float(height - returns.size * math.log(stated.scale)),
         n_observations=returns.size,
         status=status,
@@ -213,12 +212,14 @@ def _fit(
 
 def _at_boundary(theta: Array, persistence: float, stated: Problem) -> tuple[str, ...]:
     """Names of what ended at the edge of its range; `theta` in the kernel's terms."""
-    _, _, up, down, beta, nu = theta
+    _, _, up, down, beta, nu, skew = theta
+    form = stated.form
     edges = {
         "alpha": up < _SMALL,
-        "alpha+gamma": stated.leverage and down < _SMALL,
+        "alpha+gamma": form.leverage and down < _SMALL,
         "beta": beta < _SMALL,
-        "persistence": persistence > stated.bound - _SMALL,
-        "nu": nu < kernel.NU_FLOOR + 1e-3 or nu > 200.0,
+        "persistence": persistence > form.bound - _SMALL,
+        "nu": form.innovations != NORMAL and (nu < kernel.NU_FLOOR + 1e-3 or nu > 200.0),
+        SKEW: abs(skew) > 0.95,
     }
     return tuple(name for name, touched in edges.items() if touched)
