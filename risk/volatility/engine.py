@@ -51,7 +51,7 @@ def fit_garch(
     n_starts: int = 4,
 ) -> FitResult:
     """Fit a model of the kernel from `n_starts` cold starts (at most 4); see `risk.volatility.models.fit`."""
-    return _fit(model, returns, prior=prior, presample=presample, n_starts=n_starts, warm=None)[0]
+    return fit_from(model, returns, prior=prior, presample=presample, n_starts=n_starts, warm=None)[0]
 
 
 def refit_rolling(
@@ -108,7 +108,7 @@ def refit_rolling(
             )
         piece = sample[0 if window is None else origin - window : origin]
         starts = n_starts if warm is not None else max(n_starts, 4)
-        result, warm = _fit(model, piece, prior=prior_now, presample=presample, n_starts=starts, warm=warm)
+        result, warm = fit_from(model, piece, prior=prior_now, presample=presample, n_starts=starts, warm=warm)
         results.append(result)
     return tuple(results)
 
@@ -150,7 +150,38 @@ def filter_variances(
     return read_only(out)
 
 
-def _fit(
+def extend_variances(
+    parameters: Array, variance: float, returns: Array, *, model: VolatilityModel = VolatilityModel.GARCH_T
+) -> Array:
+    """Variances of the bars that follow a window, one step ahead each.
+
+    Parameters
+    ----------
+    parameters : ndarray of shape (6,)
+        (mu, omega, alpha, gamma, beta, nu).
+    variance : float
+        Forecast for the first bar after the window, as `FitResult.last_variance`.
+    returns : ndarray of shape (m,)
+        What came in these bars.
+    model : VolatilityModel
+        Only whether its recursion is score-driven matters.
+
+    Returns
+    -------
+    ndarray of shape (m + 1,)
+        `variance`, and the forecast after each of the returns.
+    """
+    mu, omega, alpha, gamma, beta, nu = parameters
+    driven = FORMS[model][1]
+    out = np.empty(returns.size + 1)
+    out[0] = variance
+    for t, e in enumerate(returns - mu):
+        weight = (nu + 1.0) / (nu - 2.0 + e * e / out[t]) if driven else 1.0
+        out[t + 1] = omega + (alpha + gamma * (e < 0.0)) * weight * e * e + beta * out[t]
+    return out
+
+
+def fit_from(
     model: VolatilityModel,
     returns: Array,
     *,
@@ -159,6 +190,13 @@ def _fit(
     n_starts: int,
     warm: Optimum | None,
 ) -> tuple[FitResult, Optimum | None]:
+    """Fit finite `returns` from where the search of another window ended, and from `n_starts` cold starts beside.
+
+    Returns
+    -------
+    The fit, and where its search ended: the `warm` of the next window. A window that cannot be fitted passes on the
+    one it was given.
+    """
     minimum = MINIMUM_OBSERVATIONS if prior is None else MINIMUM_OBSERVATIONS // 2
     blank = unfitted(model, returns, presample=presample, minimum=minimum)
     if blank is not None:
