@@ -16,8 +16,11 @@ from risk.volatility.models import Array, read_only
 
 
 class RangeEstimator(StrEnum):
-    """`PARKINSON` (1980) and `GARMAN_KLASS` (1980, equation 12 without the opening jump) assume no drift;
-    `ROGERS_SATCHELL` (1991) allows one."""
+    """From what a bar's variance is estimated.
+
+    `PARKINSON` (1980) and `GARMAN_KLASS` (1980, equation 12 without the opening jump) assume no drift;
+    `ROGERS_SATCHELL` (1991) allows one.
+    """
 
     PARKINSON = "parkinson"
     GARMAN_KLASS = "garman_klass"

@@ -37,8 +37,7 @@ class HourFactors:
     n_observations: int
 
     def at(self, observed_at: NDArray[np.int64]) -> Array:
-        """Factor of each bar by its end time (n,) in unix seconds; any bar of another length than hours gets its own
-        hour's."""
+        """Factor of the hour in which each bar lies, by the bar's end (n,) in unix seconds."""
         at: Array = self.factors[hour_of_day(observed_at)]
         return at
 
