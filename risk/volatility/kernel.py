@@ -28,11 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from risk.volatility.density import (
-    LOG_PI,
     NORMAL,
     STUDENT,
     UNROLL,
-    hansen,
     log_constant,
     normal_terms,
     skewed_terms,
@@ -122,43 +120,40 @@ def variances(y: Array, theta: Array, presample: Array, form: Form, out: Array) 
     """Write the conditional variances h[1..m] into `out` (m,), m at most n + 1; h[n + 1] is the forecast."""
     mu, omega, up, down, beta, nu = theta[0], theta[1], theta[2], theta[3], theta[4], theta[5]
     out[0] = first_variance(theta, presample)
-    for t in range(out.shape[0] - 1):
-        e = y[t] - mu
-        news = (down if e < 0.0 else up) * e * e
-        if form.score_driven:
-            news *= (nu + 1.0) / (nu - 2.0 + e * e / out[t])
-        out[t + 1] = omega + news + beta * out[t]
+    if form.score_driven:
+        for t in range(out.shape[0] - 1):
+            e = y[t] - mu
+            weight = (nu + 1.0) / (nu - 2.0 + e * e / out[t])
+            out[t + 1] = omega + (down if e < 0.0 else up) * e * e * weight + beta * out[t]
+    else:
+        for t in range(out.shape[0] - 1):
+            e = y[t] - mu
+            out[t + 1] = omega + (down if e < 0.0 else up) * e * e + beta * out[t]
 
 
 @compiled
 def log_likelihood(y: Array, theta: Array, presample: Array, form: Form) -> float:
     """Log-likelihood of standardised returns `y` (n,), in nats."""
-    mu, omega, up, down, beta, nu, skew = theta
+    if form.innovations != STUDENT or form.score_driven:
+        # The form in daily use has a loop of its own below: branches on the form inside it would cost threefold.
+        n = y.shape[0]
+        h, slope, gradient = np.empty(n), np.empty(n), np.empty(SIZE)
+        variances(y, theta, presample, form, h)
+        return density_terms(y, theta, form, h, slope, gradient)
+    mu, omega, up, down, beta, nu = theta[0], theta[1], theta[2], theta[3], theta[4], theta[5]
     n = y.shape[0]
-    if form.innovations == NORMAL:
-        inverse, a, b = 0.0, 0.0, 1.0
-    else:
-        inverse = 1.0 / (nu - 2.0)
-        a, b = hansen(nu, skew)
-    h = first_variance(theta, presample)
+    inverse = 1.0 / (nu - 2.0)
+    h_now = first_variance(theta, presample)
     log_h = 0.0
     log_u = 0.0
-    squares = 0.0
     product_h = 1.0
     product_u = 1.0
     count = 0
     for t in range(n):
         e = y[t] - mu
         square = e * e
-        product_h *= h
-        if form.innovations == STUDENT:
-            product_u *= 1.0 + square * inverse / h
-        elif form.innovations == NORMAL:
-            squares += square / h
-        else:
-            q = b * e / math.sqrt(h) + a
-            q /= 1.0 - skew if q < 0.0 else 1.0 + skew
-            product_u *= 1.0 + q * q * inverse
+        product_h *= h_now
+        product_u *= 1.0 + square * inverse / h_now
         count += 1
         if count == UNROLL:
             log_h += math.log(product_h)
@@ -166,14 +161,20 @@ def log_likelihood(y: Array, theta: Array, presample: Array, form: Form) -> floa
             product_h = 1.0
             product_u = 1.0
             count = 0
-        if form.score_driven:
-            square *= (nu + 1.0) / (nu - 2.0 + square / h)
-        h = omega + (down if e < 0.0 else up) * square + beta * h
+        h_now = omega + (down if e < 0.0 else up) * square + beta * h_now
     log_h += math.log(product_h)
     log_u += math.log(product_u)
+    return float(n * log_constant(nu) - 0.5 * log_h - 0.5 * (nu + 1.0) * log_u)
+
+
+@compiled
+def density_terms(y: Array, theta: Array, form: Form, h: Array, slope: Array, gradient: Array) -> float:
+    """Log-likelihood under variances `h` (n,), with derivatives as `risk.volatility.density.student_terms` has them."""
+    if form.innovations == STUDENT:
+        return student_terms(y, theta, h, slope, gradient)
     if form.innovations == NORMAL:
-        return float(-0.5 * (n * (math.log(2.0) + LOG_PI) + log_h + squares))
-    return float(n * (log_constant(nu) + math.log(b)) - 0.5 * log_h - 0.5 * (nu + 1.0) * log_u)
+        return normal_terms(y, theta, h, slope, gradient)
+    return skewed_terms(y, theta, h, slope, gradient)
 
 
 @compiled
@@ -186,12 +187,7 @@ def score(y: Array, theta: Array, presample: Array, form: Form, h: Array, slope:
     mu, up, down, beta, nu = theta[0], theta[2], theta[3], theta[4], theta[5]
     n = y.shape[0]
     variances(y, theta, presample, form, h)
-    if form.innovations == STUDENT:
-        value = student_terms(y, theta, h, slope, gradient)
-    elif form.innovations == NORMAL:
-        value = normal_terms(y, theta, h, slope, gradient)
-    else:
-        value = skewed_terms(y, theta, h, slope, gradient)
+    value = density_terms(y, theta, form, h, slope, gradient)
     d_mu = gradient[0]
     d_omega = 0.0
     d_up = 0.0
@@ -200,26 +196,35 @@ def score(y: Array, theta: Array, presample: Array, form: Form, h: Array, slope:
     d_nu = 0.0
     adjoint = 0.0
     memory = beta  # derivative of h[t + 1] in h[t]
-    for t in range(n - 1, 0, -1):
-        adjoint = slope[t] + memory * adjoint
-        e = y[t - 1] - mu
-        a = down if e < 0.0 else up
-        weight = 1.0
-        d_omega += adjoint
-        d_beta += adjoint * h[t - 1]
-        if form.score_driven:
+    if form.score_driven:
+        for t in range(n - 1, 0, -1):
+            adjoint = slope[t] + memory * adjoint
+            e = y[t - 1] - mu
+            a = down if e < 0.0 else up
             surprise = e * e / h[t - 1]
             share = 1.0 / (nu - 2.0 + surprise)
+            news = adjoint * e * e * (nu + 1.0) * share
+            d_omega += adjoint
+            d_beta += adjoint * h[t - 1]
             d_nu += adjoint * a * e * e * (surprise - 3.0) * share * share
             d_mu -= 2.0 * a * e * adjoint * (nu + 1.0) * (nu - 2.0) * share * share
             memory = beta + a * (nu + 1.0) * (surprise * share) ** 2
-            weight = (nu + 1.0) * share
-        else:
-            d_mu -= 2.0 * a * e * adjoint
-        if e < 0.0:
-            d_down += adjoint * e * e * weight
-        else:
-            d_up += adjoint * e * e * weight
+            if e < 0.0:
+                d_down += news
+            else:
+                d_up += news
+    else:
+        for t in range(n - 1, 0, -1):
+            adjoint = slope[t] + beta * adjoint
+            e = y[t - 1] - mu
+            d_omega += adjoint
+            d_beta += adjoint * h[t - 1]
+            if e < 0.0:
+                d_down += adjoint * e * e
+                d_mu -= 2.0 * down * e * adjoint
+            else:
+                d_up += adjoint * e * e
+                d_mu -= 2.0 * up * e * adjoint
     adjoint = slope[0] + memory * adjoint
     offset = mu - presample[2]
     before = presample[0] + presample[1] * offset * offset
