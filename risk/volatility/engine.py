@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import Executor
+from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -52,6 +54,30 @@ def fit_garch(
 ) -> FitResult:
     """Fit a model of the kernel from `n_starts` cold starts (at most 4); see `risk.volatility.models.fit`."""
     return fit_from(model, returns, prior=prior, presample=presample, n_starts=n_starts, warm=None)[0]
+
+
+def fit_batch(
+    model: VolatilityModel,
+    samples: Sequence[Array],
+    *,
+    prior: ParameterPrior | None = None,
+    presample: Presample = Presample.EWMA75,
+    n_starts: int = 4,
+    executor: Executor | None = None,
+) -> tuple[FitResult, ...]:
+    """Fit a model of the kernel to each of `samples`; the results do not depend on the executor.
+
+    The compiled search releases the interpreter lock, so that threads share the work.
+
+    Raises
+    ------
+    DataError
+        Returns that are not finite, of any sample: nothing is left out in silence.
+    """
+    checked = [checked_returns(sample) for sample in samples]
+    one = partial(fit_garch, model, prior=prior, presample=presample, n_starts=n_starts)
+    run = map if executor is None else executor.map
+    return tuple(run(one, checked))
 
 
 def refit_rolling(

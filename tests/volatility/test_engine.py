@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from risk.errors import DataError, RefusalError
 from risk.volatility import density, kernel, plain, search
 from risk.volatility.coordinates import FORMS, UNCONSTRAINED_NAMES, problem
-from risk.volatility.engine import filter_variances, fit_garch, refit_rolling
+from risk.volatility.engine import filter_variances, fit_batch, fit_garch, refit_rolling
 from risk.volatility.innovations import Innovations
 from risk.volatility.models import (
     PARAMETER_NAMES,
@@ -384,6 +385,40 @@ def test_a_collapse_is_fitted_and_finite(simulate: Simulate) -> None:
         assert result.last_variance > 0.1
     flat = np.concatenate([y, np.zeros(400)])
     assert np.isfinite(fit("ewma_t", flat).log_likelihood)
+
+
+@pytest.mark.parametrize("model", list(VolatilityModel))
+def test_an_asset_that_stops_trading_has_a_typed_end(series: np.ndarray, model: VolatilityModel) -> None:
+    """A year of zeros after two of trade: whatever is fitted is finite and positive, or the status says it is not."""
+    result = fit(model, np.concatenate([series, np.zeros(365)]))
+    assert result.status in (FitStatus.CONVERGED, FitStatus.BOUNDARY, FitStatus.NOT_CONVERGED)
+    if result.status is not FitStatus.NOT_CONVERGED:
+        assert np.isfinite(result.log_likelihood)
+        assert np.isfinite(result.variances).all()
+        assert 0.0 < result.last_variance < series.var()
+    # Two observations, and one giant jump in an otherwise quiet year.
+    assert fit(model, series[:2]).status is FitStatus.TOO_SHORT
+    jump = 1e-3 * series[:365]
+    jump[200] = 12.0
+    wild = fit(model, jump)
+    assert wild.usable
+    assert np.isfinite(wild.last_variance) or wild.status is FitStatus.NOT_CONVERGED
+
+
+@pytest.mark.parametrize("model", [VolatilityModel.GJR_T, VolatilityModel.GJR_SKEWT])
+def test_a_batch_on_threads_equals_one_by_one(simulate: Simulate, model: VolatilityModel) -> None:
+    samples = [simulate(int(n), np.random.default_rng(n))[0] for n in (20, 120, 250, 251, 400, 500)]
+    serial = fit_batch(model, samples)
+    with ThreadPoolExecutor(3) as threads:
+        parallel = fit_batch(model, samples, executor=threads)
+    assert len(serial) == len(parallel) == len(samples)
+    for one, other, sample in zip(serial, parallel, samples, strict=True):
+        assert one.status is other.status
+        assert dict(one.parameters) == dict(other.parameters) == dict(fit(model, sample).parameters)
+        assert (one.variances == other.variances).all()
+    assert serial[0].status is FitStatus.TOO_SHORT
+    with pytest.raises(DataError, match="not finite"):
+        fit_batch(model, [*samples, np.full(100, np.nan)])
 
 
 def test_results_are_read_only(series: np.ndarray) -> None:
