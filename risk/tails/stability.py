@@ -139,3 +139,49 @@ def threshold_stability(
     spread = float(known.max() / known.min() - 1.0) if known.size and known.min() > 0.0 else np.nan
     stable = all(abs(fit.xi - reference.xi) <= 2.0 * fit.xi_error for fit in fits)
     return Stability(tuple(fits), confidence, spread, stable)
+
+
+def quantile_interval(
+    losses: Array, *, threshold: float, confidence: float, level: float = 0.95
+) -> tuple[float, float, float]:
+    """Profile-likelihood interval of a tail quantile: lower end, estimate, upper end.
+
+    Skewed as the likelihood is, unlike an interval from standard errors (McNeil, Frey and Embrechts 2015, section
+    5.2.3). For each quantile the scale follows from xi, and xi maximises what is left.
+
+    Raises
+    ------
+    DataError, RefusalError
+        As `fit_tail`, or a confidence below the tail's.
+    """
+    from scipy.optimize import brentq, minimize_scalar
+    from scipy.special import chdtri
+
+    fit = fit_tail(losses, threshold=threshold)
+    estimate = tail_quantile(fit, confidence)
+    z = losses[losses > threshold] - threshold
+    share = (1.0 - confidence) / (1.0 - tail_probability_floor(fit))
+    drop = 0.5 * float(chdtri(1, 1.0 - level))
+
+    def below(quantile: float) -> float:
+        """Nats by which the profile lies below the maximum."""
+
+        def cost(xi: float) -> float:
+            growth = np.expm1(-xi * math.log(share)) / xi if abs(xi) > 1e-9 else -math.log(share)
+            scale = (quantile - threshold) / growth
+            inside = 1.0 + xi * z / scale
+            if scale <= 0.0 or inside.min() <= 0.0:
+                return 1e10
+            spread = np.sum(np.log(inside)) * (1.0 + 1.0 / xi) if abs(xi) > 1e-9 else np.sum(z) / scale
+            return float(z.size * math.log(scale) + spread)
+
+        best = minimize_scalar(cost, bounds=(-0.5, 3.0), method="bounded", options={"xatol": 1e-9})
+        return float(best.fun) + fit.log_likelihood - drop
+
+    width = estimate - threshold
+    low = threshold + 1e-3 * width
+    high = estimate + width
+    while below(high) < 0.0:
+        high += 2.0 * (high - threshold)
+    lower = brentq(below, low, estimate, xtol=1e-9) if below(low) > 0.0 else threshold
+    return float(lower), estimate, float(brentq(below, estimate, high, xtol=1e-9))
