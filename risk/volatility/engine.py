@@ -1,9 +1,11 @@
-"""GARCH(1,1) and GJR(1,1) with Student-t innovations: fit, rolling refits and filtering on the compiled kernel."""
+"""GARCH(1,1), GJR(1,1) and the score-driven t: fit, rolling refits and filtering on the compiled kernel."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import Executor
+from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -11,10 +13,13 @@ import numpy as np
 
 from risk.errors import DataError
 from risk.volatility import kernel, search
-from risk.volatility.coordinates import Problem, natural_parameters, problem
+from risk.volatility.coordinates import FORMS, kernel_parameters, natural_parameters, problem
+from risk.volatility.density import NORMAL
+from risk.volatility.kernel import Form, Problem
 from risk.volatility.models import (
     MINIMUM_OBSERVATIONS,
     PARAMETER_NAMES,
+    SKEW,
     Array,
     FitResult,
     FitStatus,
@@ -47,8 +52,32 @@ def fit_garch(
     presample: Presample = Presample.EWMA75,
     n_starts: int = 4,
 ) -> FitResult:
-    """Fit garch_t or gjr_t from `n_starts` cold starts (at most 4); see `risk.volatility.models.fit`."""
-    return _fit(model, returns, prior=prior, presample=presample, n_starts=n_starts, warm=None)[0]
+    """Fit a model of the kernel from `n_starts` cold starts (at most 4); see `risk.volatility.models.fit`."""
+    return fit_from(model, returns, prior=prior, presample=presample, n_starts=n_starts, warm=None)[0]
+
+
+def fit_batch(
+    model: VolatilityModel,
+    samples: Sequence[Array],
+    *,
+    prior: ParameterPrior | None = None,
+    presample: Presample = Presample.EWMA75,
+    n_starts: int = 4,
+    executor: Executor | None = None,
+) -> tuple[FitResult, ...]:
+    """Fit a model of the kernel to each of `samples`; the results do not depend on the executor.
+
+    The compiled search releases the interpreter lock, so that threads share the work.
+
+    Raises
+    ------
+    DataError
+        Returns that are not finite, of any sample: nothing is left out in silence.
+    """
+    checked = [checked_returns(sample) for sample in samples]
+    one = partial(fit_garch, model, prior=prior, presample=presample, n_starts=n_starts)
+    run = map if executor is None else executor.map
+    return tuple(run(one, checked))
 
 
 def refit_rolling(
@@ -61,7 +90,7 @@ def refit_rolling(
     presample: Presample = Presample.EWMA75,
     n_starts: int = 4,
 ) -> tuple[FitResult, ...]:
-    """Fit garch_t or gjr_t on the window that ends just before each origin.
+    """Fit a model of the kernel on the window that ends just before each origin.
 
     Each search starts where the last window ended, with its metric, and from `n_starts` cold starts beside
     it, so that a window never stays in an old optimum that has become the worse one. With `n_starts=0` only
@@ -105,12 +134,18 @@ def refit_rolling(
             )
         piece = sample[0 if window is None else origin - window : origin]
         starts = n_starts if warm is not None else max(n_starts, 4)
-        result, warm = _fit(model, piece, prior=prior_now, presample=presample, n_starts=starts, warm=warm)
+        result, warm = fit_from(model, piece, prior=prior_now, presample=presample, n_starts=starts, warm=warm)
         results.append(result)
     return tuple(results)
 
 
-def filter_variances(parameters: Array, returns: Array, *, presample: Presample = Presample.EWMA75) -> Array:
+def filter_variances(
+    parameters: Array,
+    returns: Array,
+    *,
+    presample: Presample = Presample.EWMA75,
+    model: VolatilityModel = VolatilityModel.GARCH_T,
+) -> Array:
     """Conditional variances of a series under given parameters.
 
     Parameters
@@ -120,6 +155,8 @@ def filter_variances(parameters: Array, returns: Array, *, presample: Presample 
     returns : ndarray of shape (n,)
         Log returns per bar; finite.
     presample : Presample
+    model : VolatilityModel
+        Only whether its recursion is score-driven matters.
 
     Returns
     -------
@@ -134,16 +171,43 @@ def filter_variances(parameters: Array, returns: Array, *, presample: Presample 
     sample = checked_returns(returns)
     out = np.empty(sample.size + 1)
     before = presample_variance(sample, float(parameters[0]), presample)
-    kernel.variances(sample, _to_kernel(parameters), np.array([before, 0.0, 0.0]), out)
+    form = Form(*FORMS[model], 1.0)
+    kernel.variances(sample, kernel_parameters(parameters), np.array([before, 0.0, 0.0]), form, out)
     return read_only(out)
 
 
-def _to_kernel(parameters: Array) -> Array:
+def extend_variances(
+    parameters: Array, variance: float, returns: Array, *, model: VolatilityModel = VolatilityModel.GARCH_T
+) -> Array:
+    """Variances of the bars that follow a window, one step ahead each.
+
+    Parameters
+    ----------
+    parameters : ndarray of shape (6,)
+        (mu, omega, alpha, gamma, beta, nu).
+    variance : float
+        Forecast for the first bar after the window, as `FitResult.last_variance`.
+    returns : ndarray of shape (m,)
+        What came in these bars.
+    model : VolatilityModel
+        Only whether its recursion is score-driven matters.
+
+    Returns
+    -------
+    ndarray of shape (m + 1,)
+        `variance`, and the forecast after each of the returns.
+    """
     mu, omega, alpha, gamma, beta, nu = parameters
-    return np.array([mu, omega, alpha, alpha + gamma, beta, nu])
+    driven = FORMS[model][1]
+    out = np.empty(returns.size + 1)
+    out[0] = variance
+    for t, e in enumerate(returns - mu):
+        weight = (nu + 1.0) / (nu - 2.0 + e * e / out[t]) if driven else 1.0
+        out[t + 1] = omega + (alpha + gamma * (e < 0.0)) * weight * e * e + beta * out[t]
+    return out
 
 
-def _fit(
+def fit_from(
     model: VolatilityModel,
     returns: Array,
     *,
@@ -152,6 +216,13 @@ def _fit(
     n_starts: int,
     warm: Optimum | None,
 ) -> tuple[FitResult, Optimum | None]:
+    """Fit finite `returns` from where the search of another window ended, and from `n_starts` cold starts beside.
+
+    Returns
+    -------
+    The fit, and where its search ended: the `warm` of the next window. A window that cannot be fitted passes on the
+    one it was given.
+    """
     minimum = MINIMUM_OBSERVATIONS if prior is None else MINIMUM_OBSERVATIONS // 2
     blank = unfitted(model, returns, presample=presample, minimum=minimum)
     if blank is not None:
@@ -166,34 +237,26 @@ def _fit(
         start[1] += 2.0 * math.log(warm.scale / stated.scale)
         start_metric = warm.metric
     x, metric, value, decrement, norm, flag, tried, agreed = search.search(
-        stated.y,
-        start,
-        start_metric,
-        warm is not None,
-        n_starts,
-        stated.presample,
-        stated.leverage,
-        stated.bound,
-        stated.centre,
-        stated.precision,
+        stated, start, start_metric, warm is not None, n_starts
     )
     parameters = natural_parameters(x, stated)
-    mu, _, alpha, gamma, beta, _ = parameters
+    mu, _, alpha, gamma, beta = parameters[:5]
+    names = PARAMETER_NAMES if x[6] == 0.0 else (*PARAMETER_NAMES, SKEW)
     theta = np.empty(kernel.SIZE)
-    kernel.natural(x, stated.leverage, stated.bound, theta)
+    kernel.natural(x, stated.form, theta)
     h = np.empty(returns.size + 1)
-    kernel.variances(stated.y, theta, stated.presample, h)
+    kernel.variances(stated.y, theta, stated.presample, stated.form, h)
     h *= stated.scale**2
     persistence = float(alpha + 0.5 * gamma + beta)
     boundary = _at_boundary(theta, persistence, stated)
     status = FitStatus.BOUNDARY if boundary else FitStatus.CONVERGED
     if flag != search.CONVERGED or not math.isfinite(value):
         status = FitStatus.NOT_CONVERGED
-    height = kernel.log_likelihood(stated.y, theta, stated.presample)
+    height = kernel.log_likelihood(stated.y, theta, stated.presample, stated.form)
     result = FitResult(
         model=model,
         presample=presample,
-        parameters=MappingProxyType(dict(zip(PARAMETER_NAMES, parameters.tolist(), strict=True))),
+        parameters=MappingProxyType(dict(zip(names, parameters.tolist()[: len(names)], strict=True))),
         log_likelihood=float(height - returns.size * math.log(stated.scale)),
         n_observations=returns.size,
         status=status,
@@ -213,12 +276,14 @@ def _fit(
 
 def _at_boundary(theta: Array, persistence: float, stated: Problem) -> tuple[str, ...]:
     """Names of what ended at the edge of its range; `theta` in the kernel's terms."""
-    _, _, up, down, beta, nu = theta
+    _, _, up, down, beta, nu, skew = theta
+    form = stated.form
     edges = {
         "alpha": up < _SMALL,
-        "alpha+gamma": stated.leverage and down < _SMALL,
+        "alpha+gamma": form.leverage and down < _SMALL,
         "beta": beta < _SMALL,
-        "persistence": persistence > stated.bound - _SMALL,
-        "nu": nu < kernel.NU_FLOOR + 1e-3 or nu > 200.0,
+        "persistence": persistence > form.bound - _SMALL,
+        "nu": form.innovations != NORMAL and (nu < kernel.NU_FLOOR + 1e-3 or nu > 200.0),
+        SKEW: abs(skew) > 0.95,
     }
     return tuple(name for name, touched in edges.items() if touched)

@@ -59,7 +59,7 @@ def fit_exponential(returns: Array, *, decay: float, presample: Presample) -> Fi
     # Long runs of equal prices push the variance to zero: hold it above a rounding floor of the sample's.
     h = np.maximum(h, 1e-12 * float(np.mean(squares)))
     residuals = returns / np.sqrt(h[:-1])
-    nu, decrement = _fit_nu(residuals)
+    nu, decrement = fit_nu(residuals)
     log_likelihood = float(np.sum(student_log_density(residuals, nu)) - 0.5 * np.sum(np.log(h[:-1])))
     at_edge = nu < _NU_RANGE[0] + 1e-3 or nu > _NU_RANGE[1] - 1.0
     values = (0.0, 0.0, 1.0 - decay, 0.0, decay, nu)
@@ -83,7 +83,7 @@ def fit_exponential(returns: Array, *, decay: float, presample: Presample) -> Fi
     )
 
 
-def _fit_nu(residuals: Array) -> tuple[float, float]:
+def fit_nu(residuals: Array) -> tuple[float, float]:
     """Best nu in its range, and the nats lost by half the final bracket."""
     low, high = math.log(_NU_RANGE[0] - 2.0), math.log(_NU_RANGE[1] - 2.0)
     # The likelihood in nu can be flat and even have two humps: bracket on a grid first.

@@ -1,16 +1,19 @@
-"""Compiled GARCH(1,1) and GJR(1,1) likelihood with Student-t innovations, its score and its parameter map.
+"""Compiled likelihood of GARCH(1,1), GJR(1,1) and the score-driven t, its score and its parameter map.
 
 All functions work on *standardised* returns (divided by their standard deviation, divisor n), which makes every
-result equivariant to scale, and on two vectors of length 6:
+result equivariant to scale, and on two vectors of length 7:
 
 `theta`
-    (mu, omega, alpha_up, alpha_down, beta, nu): h[t] = omega + a e[t-1]^2 + beta h[t-1] with e = y - mu and
-    a = alpha_up after e >= 0, alpha_down = alpha + gamma after e < 0 (Glosten, Jagannathan and Runkle 1993).
-    Innovations are Student-t with nu degrees of freedom, scaled to unit variance (Bollerslev 1987).
+    (mu, omega, alpha_up, alpha_down, beta, nu, lambda): h[t] = omega + a w e[t-1]^2 + beta h[t-1] with e = y - mu
+    and a = alpha_up after e >= 0, alpha_down = alpha + gamma after e < 0 (Glosten, Jagannathan and Runkle 1993).
+    w is 1, or in the score-driven form (Creal, Koopman and Lucas 2013, Journal of Applied Econometrics 28)
+    (nu + 1) / (nu - 2 + e^2 / h), so that an outlier moves the variance less the less it surprises; the mean of
+    w e^2 is h in both. Innovations have unit variance, their densities are in `risk.volatility.density`.
 `x`
-    (mu, log omega, three multinomial logits of the persistence, log(nu - 2.05)). The shares alpha_up / 2,
-    alpha_down / 2 and beta of the persistence bound are a softmax against a fourth, empty share, so that
-    stationarity holds by construction. Without leverage, slot 2 is the logit of alpha and slot 3 is idle.
+    (mu, log omega, three multinomial logits of the persistence, log(nu - 2.05), atanh(lambda / .98)). The shares
+    alpha_up / 2, alpha_down / 2 and beta of the persistence bound are a softmax against a fourth, empty share, so
+    that stationarity holds by construction. Without leverage, slot 2 is the logit of alpha and slot 3 is idle; so
+    are the slots of innovations without a tail or a skew.
 
 `presample` is (c0, c1, c2): the variance before the sample is c0 + c1 (mu - c2)^2.
 Nothing here checks its input or raises; `risk.volatility.engine` does.
@@ -19,19 +22,48 @@ Nothing here checks its input or raises; `risk.volatility.engine` does.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from risk.volatility.density import (
+    NORMAL,
+    STUDENT,
+    UNROLL,
+    log_constant,
+    normal_terms,
+    skewed_terms,
+    student_terms,
+)
 from risk.volatility.jit import compiled
 
 Array = NDArray[np.float64]
 
-SIZE = 6
+SIZE = 7
 NU_FLOOR = 2.05
 NU_LOG_CAP = math.log(500.0 - NU_FLOOR)
-_LOG_PI = math.log(math.pi)
-_UNROLL = 8  # logarithms are taken of products of this many terms
+SKEW_CAP = 0.98
+
+
+class Form(NamedTuple):
+    """Which model a likelihood is of, and the upper bound of its persistence."""
+
+    leverage: bool
+    score_driven: bool
+    innovations: int
+    bound: float
+
+
+class Problem(NamedTuple):
+    """One penalised likelihood: standardised returns (n,), conventions, and a Gaussian penalty on x (7,)."""
+
+    y: Array
+    scale: float
+    presample: Array
+    form: Form
+    centre: Array
+    precision: Array
 
 
 @compiled
@@ -56,20 +88,9 @@ def moments(returns: Array) -> tuple[float, float, float]:
 
 
 @compiled
-def digamma(value: float) -> float:
-    """Digamma function for value > 0: upward recurrence to 8, then the asymptotic series."""
-    total = 0.0
-    while value < 8.0:
-        total -= 1.0 / value
-        value += 1.0
-    inverse = 1.0 / (value * value)
-    series = 1 / 12 - inverse * (1 / 120 - inverse * (1 / 252 - inverse * (1 / 240 - inverse / 132)))
-    return total + math.log(value) - 0.5 / value - inverse * series
-
-
-@compiled
-def natural(x: Array, leverage: bool, bound: float, theta: Array) -> None:
-    """Write into `theta` the parameters that `x` stands for; persistence stays below `bound`."""
+def natural(x: Array, form: Form, theta: Array) -> None:
+    """Write into `theta` the parameters that `x` stands for; persistence stays below its bound."""
+    leverage = form.leverage
     largest = max(0.0, x[2], x[4])
     if leverage:
         largest = max(largest, x[3])
@@ -77,13 +98,14 @@ def natural(x: Array, leverage: bool, bound: float, theta: Array) -> None:
     up = math.exp(x[2] - largest)
     beta = math.exp(x[4] - largest)
     down = math.exp(x[3] - largest) if leverage else 0.0
-    scale = bound / (slack + up + down + beta)
+    scale = form.bound / (slack + up + down + beta)
     theta[0] = x[0]
     theta[1] = math.exp(x[1])
     theta[2] = 2.0 * up * scale if leverage else up * scale
     theta[3] = 2.0 * down * scale if leverage else theta[2]
     theta[4] = beta * scale
     theta[5] = NU_FLOOR + math.exp(min(x[5], NU_LOG_CAP))
+    theta[6] = SKEW_CAP * math.tanh(x[6])
 
 
 @compiled
@@ -94,12 +116,34 @@ def first_variance(theta: Array, presample: Array) -> float:
 
 
 @compiled
-def log_likelihood(y: Array, theta: Array, presample: Array) -> float:
+def variances(y: Array, theta: Array, presample: Array, form: Form, out: Array) -> None:
+    """Write the conditional variances h[1..m] into `out` (m,), m at most n + 1; h[n + 1] is the forecast."""
+    mu, omega, up, down, beta, nu = theta[0], theta[1], theta[2], theta[3], theta[4], theta[5]
+    out[0] = first_variance(theta, presample)
+    if form.score_driven:
+        for t in range(out.shape[0] - 1):
+            e = y[t] - mu
+            weight = (nu + 1.0) / (nu - 2.0 + e * e / out[t])
+            out[t + 1] = omega + (down if e < 0.0 else up) * e * e * weight + beta * out[t]
+    else:
+        for t in range(out.shape[0] - 1):
+            e = y[t] - mu
+            out[t + 1] = omega + (down if e < 0.0 else up) * e * e + beta * out[t]
+
+
+@compiled
+def log_likelihood(y: Array, theta: Array, presample: Array, form: Form) -> float:
     """Log-likelihood of standardised returns `y` (n,), in nats."""
-    mu, omega, up, down, beta, nu = theta
+    if form.innovations != STUDENT or form.score_driven:
+        # The form in daily use has a loop of its own below: branches on the form inside it would cost threefold.
+        n = y.shape[0]
+        h, slope, gradient = np.empty(n), np.empty(n), np.empty(SIZE)
+        variances(y, theta, presample, form, h)
+        return density_terms(y, theta, form, h, slope, gradient)
+    mu, omega, up, down, beta, nu = theta[0], theta[1], theta[2], theta[3], theta[4], theta[5]
     n = y.shape[0]
     inverse = 1.0 / (nu - 2.0)
-    h = first_variance(theta, presample)
+    h_now = first_variance(theta, presample)
     log_h = 0.0
     log_u = 0.0
     product_h = 1.0
@@ -108,73 +152,80 @@ def log_likelihood(y: Array, theta: Array, presample: Array) -> float:
     for t in range(n):
         e = y[t] - mu
         square = e * e
-        product_h *= h
-        product_u *= 1.0 + square * inverse / h
+        product_h *= h_now
+        product_u *= 1.0 + square * inverse / h_now
         count += 1
-        if count == _UNROLL:
+        if count == UNROLL:
             log_h += math.log(product_h)
             log_u += math.log(product_u)
             product_h = 1.0
             product_u = 1.0
             count = 0
-        h = omega + (down if e < 0.0 else up) * square + beta * h
+        h_now = omega + (down if e < 0.0 else up) * square + beta * h_now
     log_h += math.log(product_h)
     log_u += math.log(product_u)
-    constant = math.lgamma(0.5 * (nu + 1.0)) - math.lgamma(0.5 * nu) - 0.5 * (math.log(nu - 2.0) + _LOG_PI)
-    return float(n * constant - 0.5 * log_h - 0.5 * (nu + 1.0) * log_u)
+    return float(n * log_constant(nu) - 0.5 * log_h - 0.5 * (nu + 1.0) * log_u)
 
 
 @compiled
-def score(y: Array, theta: Array, presample: Array, h: Array, slope: Array, gradient: Array) -> float:
-    """Log-likelihood and, written into `gradient` (6,), its derivative in `theta`.
+def density_terms(y: Array, theta: Array, form: Form, h: Array, slope: Array, gradient: Array) -> float:
+    """Log-likelihood under variances `h` (n,), with derivatives as `risk.volatility.density.student_terms` has them."""
+    if form.innovations == STUDENT:
+        return student_terms(y, theta, h, slope, gradient)
+    if form.innovations == NORMAL:
+        return normal_terms(y, theta, h, slope, gradient)
+    return skewed_terms(y, theta, h, slope, gradient)
 
-    One forward pass for the variances `h` (n,) and the derivative `slope` (n,) of each term in its own
-    variance, one backward pass that accumulates the adjoint of h (reverse-mode differentiation).
+
+@compiled
+def score(y: Array, theta: Array, presample: Array, form: Form, h: Array, slope: Array, gradient: Array) -> float:
+    """Log-likelihood and, written into `gradient` (7,), its derivative in `theta`.
+
+    One forward pass for the variances `h` (n,), one over the densities for the derivative `slope` (n,) of each term
+    in its own variance, one backward pass that accumulates the adjoint of h (reverse-mode differentiation).
     """
-    mu, omega, up, down, beta, nu = theta
+    mu, up, down, beta, nu = theta[0], theta[2], theta[3], theta[4], theta[5]
     n = y.shape[0]
-    inverse = 1.0 / (nu - 2.0)
-    h[0] = first_variance(theta, presample)
-    for t in range(1, n):
-        e = y[t - 1] - mu
-        h[t] = omega + (down if e < 0.0 else up) * e * e + beta * h[t - 1]
-    log_h = 0.0
-    log_u = 0.0
-    d_mu = 0.0
-    tail = 0.0
-    for start in range(0, n, _UNROLL):
-        product_h = 1.0
-        product_u = 1.0
-        for t in range(start, min(start + _UNROLL, n)):
-            e = y[t] - mu
-            precision = 1.0 / h[t]
-            ratio = e * e * precision * inverse
-            u = 1.0 + ratio
-            product_h *= h[t]
-            product_u *= u
-            weight = (nu + 1.0) * inverse / u
-            d_mu += weight * e * precision
-            tail += ratio / u
-            slope[t] = 0.5 * precision * (weight * e * e * precision - 1.0)
-        log_h += math.log(product_h)
-        log_u += math.log(product_u)
+    variances(y, theta, presample, form, h)
+    value = density_terms(y, theta, form, h, slope, gradient)
+    d_mu = gradient[0]
     d_omega = 0.0
     d_up = 0.0
     d_down = 0.0
     d_beta = 0.0
+    d_nu = 0.0
     adjoint = 0.0
-    for t in range(n - 1, 0, -1):
-        adjoint = slope[t] + beta * adjoint
-        e = y[t - 1] - mu
-        d_omega += adjoint
-        d_beta += adjoint * h[t - 1]
-        if e < 0.0:
-            d_down += adjoint * e * e
-            d_mu -= 2.0 * down * e * adjoint
-        else:
-            d_up += adjoint * e * e
-            d_mu -= 2.0 * up * e * adjoint
-    adjoint = slope[0] + beta * adjoint
+    memory = beta  # derivative of h[t + 1] in h[t]
+    if form.score_driven:
+        for t in range(n - 1, 0, -1):
+            adjoint = slope[t] + memory * adjoint
+            e = y[t - 1] - mu
+            a = down if e < 0.0 else up
+            surprise = e * e / h[t - 1]
+            share = 1.0 / (nu - 2.0 + surprise)
+            news = adjoint * e * e * (nu + 1.0) * share
+            d_omega += adjoint
+            d_beta += adjoint * h[t - 1]
+            d_nu += adjoint * a * e * e * (surprise - 3.0) * share * share
+            d_mu -= 2.0 * a * e * adjoint * (nu + 1.0) * (nu - 2.0) * share * share
+            memory = beta + a * (nu + 1.0) * (surprise * share) ** 2
+            if e < 0.0:
+                d_down += news
+            else:
+                d_up += news
+    else:
+        for t in range(n - 1, 0, -1):
+            adjoint = slope[t] + beta * adjoint
+            e = y[t - 1] - mu
+            d_omega += adjoint
+            d_beta += adjoint * h[t - 1]
+            if e < 0.0:
+                d_down += adjoint * e * e
+                d_mu -= 2.0 * down * e * adjoint
+            else:
+                d_up += adjoint * e * e
+                d_mu -= 2.0 * up * e * adjoint
+    adjoint = slope[0] + memory * adjoint
     offset = mu - presample[2]
     before = presample[0] + presample[1] * offset * offset
     gradient[0] = d_mu + adjoint * (0.5 * (up + down) + beta) * 2.0 * presample[1] * offset
@@ -182,19 +233,18 @@ def score(y: Array, theta: Array, presample: Array, h: Array, slope: Array, grad
     gradient[2] = d_up + 0.5 * before * adjoint
     gradient[3] = d_down + 0.5 * before * adjoint
     gradient[4] = d_beta + before * adjoint
-    slope_constant = 0.5 * (digamma(0.5 * (nu + 1.0)) - digamma(0.5 * nu) - inverse)
-    gradient[5] = n * slope_constant - 0.5 * log_u + 0.5 * (nu + 1.0) * inverse * tail
-    constant = math.lgamma(0.5 * (nu + 1.0)) - math.lgamma(0.5 * nu) - 0.5 * (math.log(nu - 2.0) + _LOG_PI)
-    return float(n * constant - 0.5 * log_h - 0.5 * (nu + 1.0) * log_u)
+    gradient[5] += d_nu
+    return value
 
 
 @compiled
-def chain_rule(x: Array, theta: Array, gradient: Array, leverage: bool, bound: float, out: Array) -> None:
-    """Turn the derivative in `theta` into the derivative in `x`, written into `out` (6,)."""
+def chain_rule(x: Array, theta: Array, gradient: Array, form: Form, out: Array) -> None:
+    """Turn the derivative in `theta` into the derivative in `x`, written into `out` (7,)."""
+    bound = form.bound
     out[0] = gradient[0]
     out[1] = gradient[1] * theta[1]
     beta = theta[4]
-    if leverage:
+    if form.leverage:
         up = 0.5 * theta[2]
         down = 0.5 * theta[3]
         mean = (2.0 * up * gradient[2] + 2.0 * down * gradient[3] + beta * gradient[4]) / bound
@@ -208,16 +258,19 @@ def chain_rule(x: Array, theta: Array, gradient: Array, leverage: bool, bound: f
         out[3] = 0.0
     out[4] = beta * (gradient[4] - mean)
     out[5] = gradient[5] * (theta[5] - NU_FLOOR) if x[5] < NU_LOG_CAP else 0.0
+    out[6] = gradient[6] * SKEW_CAP * (1.0 - math.tanh(x[6]) ** 2)
 
 
 @compiled
-def expected_information(y: Array, theta: Array, presample: Array, leverage: bool, bound: float, out: Array) -> None:
-    """Expected information in `x`, written into `out` (6, 6): the first metric of the search.
+def expected_information(y: Array, theta: Array, presample: Array, form: Form, out: Array) -> None:
+    """Expected information in `x`, written into `out` (7, 7): the first metric of the search.
 
     Sum over t of E[d2 l / d h2] (dh/dtheta)(dh/dtheta)' plus the direct term of mu, through the parameter map;
-    the Student-t weights are nu / (2 (nu + 3)) and nu (nu + 1) / ((nu - 2)(nu + 3)).
+    the Student-t weights are nu / (2 (nu + 3)) and nu (nu + 1) / ((nu - 2)(nu + 3)),
+    which also serve the other innovations: a metric need not be exact.
     """
-    mu, omega, up, down, beta, nu = theta
+    mu, omega, up, down, beta, nu = theta[0], theta[1], theta[2], theta[3], theta[4], theta[5]
+    leverage, bound = form.leverage, form.bound
     n = y.shape[0]
     before = presample[0] + presample[1] * (mu - presample[2]) ** 2
     d = np.zeros(5)
@@ -275,13 +328,4 @@ def expected_information(y: Array, theta: Array, presample: Array, leverage: boo
     if not leverage:
         out[3, 3] = 1.0
     out[5, 5] = n * max(0.05 * min(1.0, 16.0 / (nu * nu)), 1e-3)
-
-
-@compiled
-def variances(y: Array, theta: Array, presample: Array, out: Array) -> None:
-    """Write the conditional variances h[1..n] and the forecast h[n+1] into `out` (n + 1,)."""
-    mu, omega, up, down, beta, _ = theta
-    out[0] = first_variance(theta, presample)
-    for t in range(y.shape[0]):
-        e = y[t] - mu
-        out[t + 1] = omega + (down if e < 0.0 else up) * e * e + beta * out[t]
+    out[6, 6] = 0.6 * n

@@ -19,16 +19,32 @@ Array = NDArray[np.float64]
 PARAMETER_NAMES = ("mu", "omega", "alpha", "gamma", "beta", "nu")
 """Order of the natural parameters wherever they stand in an array."""
 
+SKEW = "lambda"
+"""Further parameter of the skewed models; where an array holds it, it comes last."""
+
 MINIMUM_OBSERVATIONS = 60
 """Shortest window that is fitted without a prior; with one, half as much will do."""
 
 
 class VolatilityModel(StrEnum):
-    """Conditional variance models with Student-t innovations."""
+    """Conditional variance models.
+
+    Innovations are Student-t, or Hansen's skewed t in the `..._skewt` models. `SCORE_T` moves its variance by the
+    score of the t density (Creal, Koopman and Lucas 2013), so that single outliers move it less;
+    `EGARCH_T` moves the logarithm of the variance, `COMPONENT_T` sums a long-run and a short-run part.
+    `GARCH_NORMAL` is the Gaussian quasi-likelihood of published benchmarks and filters; its density is never a
+    forecast of risk.
+    """
 
     EWMA_T = "ewma_t"
     GARCH_T = "garch_t"
     GJR_T = "gjr_t"
+    GARCH_SKEWT = "garch_skewt"
+    GJR_SKEWT = "gjr_skewt"
+    SCORE_T = "score_t"
+    EGARCH_T = "egarch_t"
+    COMPONENT_T = "component_t"
+    GARCH_NORMAL = "garch_normal"
 
 
 class Presample(StrEnum):
@@ -89,7 +105,9 @@ class FitResult:
     model, presample : VolatilityModel, Presample
     parameters : mapping of str to float
         mu (log return per bar), omega (its square), alpha, gamma, beta, nu; empty when nothing was fitted.
-        gamma is the extra weight of a squared negative residual; 0 for models without it.
+        gamma is the extra weight of a squared negative residual; 0 for models without it. Normal innovations have
+        nu = inf; the skewed models add lambda, the
+        two-component model rho and phi (see `risk.volatility.further`, also for what these names mean in EGARCH).
     log_likelihood : float
         Log-likelihood of the window in nats, without the prior; NaN when nothing was fitted.
     n_observations : int
@@ -135,6 +153,11 @@ class FitResult:
         """Natural parameters of shape (6,) in the order of `PARAMETER_NAMES`."""
         return np.array([self.parameters[name] for name in PARAMETER_NAMES])
 
+    @property
+    def skew(self) -> float:
+        """Hansen's lambda; 0 without skew, negative for a heavier lower tail."""
+        return self.parameters.get(SKEW, 0.0)
+
 
 def fit(
     model: VolatilityModel | str,
@@ -174,6 +197,12 @@ def fit(
         from risk.volatility.exponential import fit_exponential
 
         return fit_exponential(sample, decay=decay, presample=convention)
+    if kind in (VolatilityModel.EGARCH_T, VolatilityModel.COMPONENT_T):
+        if prior is not None:
+            raise DataError(f"a fit of {kind} takes no prior", field="prior")
+        from risk.volatility.further import fit_further
+
+        return fit_further(kind, sample, presample=convention)
     from risk.volatility.engine import fit_garch
 
     return fit_garch(kind, sample, prior=prior, presample=convention)

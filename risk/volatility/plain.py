@@ -35,28 +35,31 @@ def presample_variance(returns: Array, mu: float, presample: Presample) -> float
     return float(np.average((returns[:n] - returns.mean()) ** 2, weights=weights))
 
 
-def conditional_variances(parameters: Array, returns: Array, *, presample: float) -> Array:
+def conditional_variances(parameters: Array, returns: Array, *, presample: float, score_driven: bool = False) -> Array:
     """Variances h[1..n+1] of GJR(1,1) (Glosten, Jagannathan and Runkle 1993).
 
     Parameters
     ----------
-    parameters : ndarray of shape (6,)
-        (mu, omega, alpha, gamma, beta, nu).
+    parameters : ndarray of shape (6,) or (7,)
+        (mu, omega, alpha, gamma, beta, nu) and, of no effect here, lambda.
     returns : ndarray of shape (n,)
     presample : float
         Variance and squared residual before the sample; the indicator of a fall counts one half there.
+    score_driven : bool
+        Weigh each squared residual by (nu + 1) / (nu - 2 + e^2 / h) (Creal, Koopman and Lucas 2013).
 
     Returns
     -------
     ndarray of shape (n + 1,)
         The last entry is the forecast for the bar after the sample.
     """
-    mu, omega, alpha, gamma, beta, _ = parameters
+    mu, omega, alpha, gamma, beta, nu = parameters[:6]
     residuals = returns - mu
     h = np.empty(returns.size + 1)
     h[0] = omega + (alpha + 0.5 * gamma + beta) * presample
     for t, e in enumerate(residuals):
-        h[t + 1] = omega + (alpha + gamma * (e < 0)) * e**2 + beta * h[t]
+        weight = (nu + 1) / (nu - 2 + e**2 / h[t]) if score_driven else 1.0
+        h[t + 1] = omega + (alpha + gamma * (e < 0)) * weight * e**2 + beta * h[t]
     return h
 
 
@@ -70,8 +73,11 @@ def student_log_density(z: Array, nu: float) -> Array:
     return density
 
 
-def log_likelihood(parameters: Array, returns: Array, *, presample: float) -> float:
-    """Log-likelihood in nats of `returns` (n,) under `parameters` (6,); arguments as above."""
-    h = conditional_variances(parameters, returns, presample=presample)[:-1]
+def log_likelihood(parameters: Array, returns: Array, *, presample: float, score_driven: bool = False) -> float:
+    """Log-likelihood in nats of `returns` (n,) under `parameters` (6,) or, with lambda, (7,); arguments as above."""
+    from risk.volatility.innovations import Innovations
+
+    h = conditional_variances(parameters, returns, presample=presample, score_driven=score_driven)[:-1]
     z = (returns - parameters[0]) / np.sqrt(h)
-    return float(np.sum(student_log_density(z, float(parameters[5])) - 0.5 * np.log(h)))
+    law = Innovations(float(parameters[5]), float(parameters[6]) if len(parameters) > 6 else 0.0)
+    return float(np.sum(law.log_density(z) - 0.5 * np.log(h)))

@@ -14,13 +14,13 @@ from risk.errors import DataError, RefusalError
 from risk.volatility import kernel, search
 from risk.volatility.coordinates import (
     SLOTS,
-    Problem,
     hessian,
     natural_parameters,
     problem,
     unconstrained,
 )
 from risk.volatility.jit import compiled
+from risk.volatility.kernel import Problem
 from risk.volatility.models import (
     Array,
     FitResult,
@@ -110,7 +110,7 @@ def draw_posterior(
     stated = problem(fit.model, sample, prior=prior, presample=fit.presample)
     slots = np.array(SLOTS[fit.model])
     active = np.concatenate(([0], slots))
-    start = unconstrained(fit.vector, stated)
+    start = unconstrained(np.append(fit.vector, fit.skew), stated)
     n_steps = burn_in + n_iterations
     normals = generator.standard_normal((n_steps, active.size))
     log_uniforms = np.log1p(-generator.random(n_steps))
@@ -119,18 +119,7 @@ def draw_posterior(
 
     def run(x: Array, first: int, last: int, factor: Array) -> tuple[Array, float]:
         chain, accepted = _chain(
-            stated.y,
-            x,
-            active,
-            scale * factor,
-            normals[first:last],
-            log_uniforms[first:last],
-            stated.presample,
-            stated.leverage,
-            stated.bound,
-            stated.centre,
-            stated.precision,
-            prior is None,
+            stated, x, active, scale * factor, normals[first:last], log_uniforms[first:last], prior is None
         )
         return chain, accepted / max(last - first, 1)
 
@@ -146,7 +135,7 @@ def draw_posterior(
             factor = _factor(np.cov(seen[:, active].T) + 1e-8 * np.eye(active.size))
     chain, acceptance = run(start, burn_in, n_steps, factor)
     kept = chain[np.linspace(0, n_iterations, n_draws, endpoint=False, dtype=np.int64) + n_iterations // n_draws - 1]
-    parameters = np.array([natural_parameters(x, stated) for x in kept])
+    parameters = np.array([natural_parameters(x, stated)[:6] for x in kept])
     return PosteriorDraws(
         parameters=read_only(parameters),
         next_variances=read_only(np.array([_next_variance(x, stated) for x in kept])),
@@ -195,9 +184,9 @@ def _factor(covariance: NDArray[Any]) -> Array:
 
 def _next_variance(x: Array, stated: Problem) -> float:
     theta = np.empty(kernel.SIZE)
-    kernel.natural(x, stated.leverage, stated.bound, theta)
+    kernel.natural(x, stated.form, theta)
     h = np.empty(stated.y.size + 1)
-    kernel.variances(stated.y, theta, stated.presample, h)
+    kernel.variances(stated.y, theta, stated.presample, stated.form, h)
     return float(h[-1] * stated.scale**2)
 
 
@@ -209,26 +198,19 @@ def _proposal_covariance(x: Array, stated: Problem, active: NDArray[np.int64]) -
 
 
 @compiled
-def _log_target(
-    y: Array,
-    x: Array,
-    presample: Array,
-    leverage: bool,
-    bound: float,
-    centre: Array,
-    precision: Array,
-    neutral: bool,
-) -> float:
+def _log_target(stated: Problem, x: Array, neutral: bool) -> float:
     theta = np.empty(kernel.SIZE)
     idle = np.zeros(kernel.SIZE)
-    kernel.natural(x, leverage, bound, theta)
-    value = kernel.log_likelihood(y, theta, presample) - search.penalty(x, centre, precision, idle)
+    form = stated.form
+    kernel.natural(x, form, theta)
+    height = kernel.log_likelihood(stated.y, theta, stated.presample, form)
+    value = height - search.penalty(x, stated.centre, stated.precision, idle)
     if neutral:
         persistence = 0.5 * (theta[2] + theta[3]) + theta[4]
-        slack = 1.0 - persistence / bound
+        slack = 1.0 - persistence / form.bound
         # Jacobian of the softmax: the product of all shares.
         value += math.log(max(slack, 1e-300)) + math.log(max(theta[2], 1e-300)) + math.log(max(theta[4], 1e-300))
-        if leverage:
+        if form.leverage:
             value += math.log(max(theta[3], 1e-300))
         value += math.log(theta[5] - kernel.NU_FLOOR) - 2.0 * math.log(theta[5])
         offset = x[1] - math.log(max(slack, 1e-300))
@@ -238,24 +220,19 @@ def _log_target(
 
 @compiled
 def _chain(
-    y: Array,
+    stated: Problem,
     start: Array,
     active: Array,
     factor: Array,
     normals: Array,
     log_uniforms: Array,
-    presample: Array,
-    leverage: bool,
-    bound: float,
-    centre: Array,
-    precision: Array,
     neutral: bool,
 ) -> tuple[Array, int]:
     n_steps = normals.shape[0]
     chain = np.empty((n_steps, kernel.SIZE))
     x = start.copy()
     trial = start.copy()
-    value = _log_target(y, x, presample, leverage, bound, centre, precision, neutral)
+    value = _log_target(stated, x, neutral)
     accepted = 0
     for step in range(n_steps):
         for i in range(active.shape[0]):
@@ -265,7 +242,7 @@ def _chain(
             trial[active[i]] = x[active[i]] + move
         # Beyond the cap nu no longer moves: the target ends there.
         if trial[5] < kernel.NU_LOG_CAP:
-            trial_value = _log_target(y, trial, presample, leverage, bound, centre, precision, neutral)
+            trial_value = _log_target(stated, trial, neutral)
             if math.isfinite(trial_value) and log_uniforms[step] < trial_value - value:
                 x[:] = trial
                 value = trial_value

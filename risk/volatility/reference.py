@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from risk.errors import DataError
 from risk.volatility.models import (
     MINIMUM_OBSERVATIONS,
     PARAMETER_NAMES,
+    SKEW,
     Array,
     FitResult,
     FitStatus,
@@ -30,6 +31,14 @@ from risk.volatility.plain import presample_variance
 
 _STARTS = ((0.08, 0.90), (0.03, 0.96), (0.20, 0.75), (0.08, 0.60))
 _SMALL = 1e-4
+_OFFERED: dict[VolatilityModel, tuple[int, Literal["normal", "t", "skewt"]]] = {
+    VolatilityModel.GARCH_NORMAL: (0, "normal"),
+    VolatilityModel.GARCH_T: (0, "t"),
+    VolatilityModel.GJR_T: (1, "t"),
+    VolatilityModel.GARCH_SKEWT: (0, "skewt"),
+    VolatilityModel.GJR_SKEWT: (1, "skewt"),
+}
+"""Lags of leverage and innovations, as arch names them; its `skewt` is Hansen's too."""
 
 
 def fit_with_arch(
@@ -39,7 +48,7 @@ def fit_with_arch(
     presample: Presample | str = Presample.EWMA75,
     n_starts: int = 4,
 ) -> FitResult:
-    """Fit garch_t or gjr_t by maximum likelihood with arch, from its own and further starting values.
+    """Fit GARCH or GJR by maximum likelihood with arch, from its own and further starting values.
 
     Parameters
     ----------
@@ -59,13 +68,13 @@ def fit_with_arch(
     Raises
     ------
     DataError
-        Returns that are not finite, or ewma_t, whose likelihood arch does not offer with these innovations.
+        Returns that are not finite, or a model that arch does not offer (ewma_t, score_t).
     """
     kind = VolatilityModel(model)
     convention = Presample(presample)
     sample = checked_returns(returns)
-    if kind is VolatilityModel.EWMA_T:
-        raise DataError("arch fits garch_t and gjr_t here", field="model", value=str(kind))
+    if kind not in _OFFERED:
+        raise DataError("arch does not fit this model", field="model", value=str(kind))
     blank = unfitted(kind, sample, presample=convention, minimum=MINIMUM_OBSERVATIONS)
     if blank is not None:
         return blank
@@ -74,25 +83,27 @@ def fit_with_arch(
     unit = float(np.std(sample))
     starts: list[Array | None] = [None]
     for alpha, beta in _STARTS[:n_starts]:
-        leverage = [0.0] if kind is VolatilityModel.GJR_T else []
         mean = float(sample.mean()) / unit
-        starts.append(np.array([mean, 1.0 - alpha - beta, alpha, *leverage, beta, 6.0]))
+        starts.append(_to_arch(kind, np.array([mean, 1.0 - alpha - beta, alpha, 0.0, beta, 6.0, 0.0])))
     outcomes = [_run(kind, sample / unit, before / unit**2, start) for start in starts]
     best = max(outcomes, key=lambda outcome: float(outcome.loglikelihood))
     height = float(best.loglikelihood)
     agreed = sum(1 for outcome in outcomes if height - float(outcome.loglikelihood) < 1e-4)
     scale = float(best.scale) / unit
     values = best.params.to_numpy()
-    gamma = float(values[3]) if kind is VolatilityModel.GJR_T else 0.0
-    natural = (values[0] / scale, values[1] / scale**2, values[2], gamma, values[-2], values[-1])
-    parameters = dict(zip(PARAMETER_NAMES, map(float, natural), strict=True))
+    leverage, law = _OFFERED[kind]
+    gamma = float(values[3]) if leverage else 0.0
+    tail = [*values[4 + leverage :], *([math.inf] if law == "normal" else [])]
+    natural = (values[0] / scale, values[1] / scale**2, values[2], gamma, values[3 + leverage], *tail)
+    names = (*PARAMETER_NAMES, SKEW)[: len(natural)]
+    parameters = dict(zip(names, map(float, natural), strict=True))
     persistence = parameters["alpha"] + 0.5 * gamma + parameters["beta"]
     edges = {
         "alpha": parameters["alpha"] < _SMALL,
-        "alpha+gamma": kind is VolatilityModel.GJR_T and parameters["alpha"] + gamma < _SMALL,
+        "alpha+gamma": leverage == 1 and parameters["alpha"] + gamma < _SMALL,
         "beta": parameters["beta"] < _SMALL,
         "persistence": persistence > 1.0 - _SMALL,
-        "nu": parameters["nu"] < 2.051 or parameters["nu"] > 200.0,
+        "nu": law != "normal" and (parameters["nu"] < 2.051 or parameters["nu"] > 200.0),
     }
     boundary = tuple(name for name, touched in edges.items() if touched)
     status = FitStatus.BOUNDARY if boundary else FitStatus.CONVERGED
@@ -129,32 +140,40 @@ def arch_log_likelihood(
     *,
     presample: Presample | str = Presample.EWMA75,
 ) -> float:
-    """Log-likelihood in nats that arch itself gives to natural `parameters` (6,) on `returns` (n,).
+    """Log-likelihood in nats that arch itself gives to natural `parameters` (6,) or (7,) on `returns` (n,).
 
     With `Presample.MEAN` the presample variance is taken at the mean in `parameters`.
     """
     kind = VolatilityModel(model)
     sample = checked_returns(returns)
     scale = 1.0 / float(np.std(sample))
-    mu, omega, alpha, gamma, beta, nu = parameters
-    before = presample_variance(sample, float(mu), Presample(presample)) * scale**2
-    leverage = [gamma] if kind is VolatilityModel.GJR_T else []
-    values = np.array([mu * scale, omega * scale**2, alpha, *leverage, beta, nu])
+    before = presample_variance(sample, float(parameters[0]), Presample(presample)) * scale**2
+    scaled = np.append(parameters, 0.0)[:7] * np.array([scale, scale**2, 1.0, 1.0, 1.0, 1.0, 1.0])
+    values = _to_arch(kind, scaled)
+    shape = {"normal": 0, "t": 1, "skewt": 2}[_OFFERED[kind][1]]
     outcome = _specification(kind, sample * scale)
     volatility = outcome.volatility
     residuals = sample * scale - values[0]
     bounds = volatility.variance_bounds(residuals)
     variances = np.empty(sample.size)
-    volatility.compute_variance(values[1:-1], residuals, variances, before, bounds)
-    height = float(outcome.distribution.loglikelihood(values[-1:], residuals, variances))
+    volatility.compute_variance(values[1 : values.size - shape], residuals, variances, before, bounds)
+    height = float(outcome.distribution.loglikelihood(values[values.size - shape :], residuals, variances))
     return height + sample.size * math.log(scale)
+
+
+def _to_arch(model: VolatilityModel, parameters: Array) -> Array:
+    """Natural parameters (7,) in arch's order, without those that the model does not have."""
+    leverage, law = _OFFERED[model]
+    tail = {"normal": parameters[5:5], "t": parameters[5:6], "skewt": parameters[5:7]}[law]
+    middle = parameters[1:4] if leverage else parameters[1:3]
+    return np.concatenate([parameters[:1], middle, parameters[4:5], tail])
 
 
 def _specification(model: VolatilityModel, returns: Array) -> Any:
     from arch import arch_model
 
-    leverage = 1 if model is VolatilityModel.GJR_T else 0
-    return arch_model(returns, vol="GARCH", p=1, o=leverage, q=1, dist="t", rescale=True)
+    leverage, law = _OFFERED[model]
+    return arch_model(returns, vol="GARCH", p=1, o=leverage, q=1, dist=law, rescale=True)
 
 
 def _run(model: VolatilityModel, returns: Array, before: float, start: Array | None) -> Any:

@@ -6,10 +6,13 @@ import math
 
 import numpy as np
 
+from risk.volatility.density import NORMAL
 from risk.volatility.jit import compiled
 from risk.volatility.kernel import (
+    NU_LOG_CAP,
     SIZE,
     Array,
+    Problem,
     chain_rule,
     expected_information,
     log_likelihood,
@@ -26,7 +29,7 @@ _MAX_ITERATIONS = 300
 
 @compiled
 def invert(matrix: Array, out: Array) -> None:
-    """Inverse of a symmetric positive matrix (6, 6) by Cholesky; a failing pivot is lifted to 1e-12."""
+    """Inverse of a symmetric positive matrix (7, 7) by Cholesky; a failing pivot is lifted to 1e-12."""
     n = matrix.shape[0]
     factor = np.zeros((n, n))
     for j in range(n):
@@ -56,7 +59,7 @@ def invert(matrix: Array, out: Array) -> None:
 
 @compiled
 def penalty(x: Array, centre: Array, precision: Array, gradient: Array) -> float:
-    """Half the quadratic form of a Gaussian prior; its derivative is added to `gradient` (6,)."""
+    """Half the quadratic form of a Gaussian prior; its derivative is added to `gradient` (7,)."""
     value = 0.0
     for i in range(SIZE):
         pull = 0.0
@@ -68,38 +71,23 @@ def penalty(x: Array, centre: Array, precision: Array, gradient: Array) -> float
 
 
 @compiled
-def objective(
-    y: Array,
-    x: Array,
-    presample: Array,
-    leverage: bool,
-    bound: float,
-    centre: Array,
-    precision: Array,
-    work: Array,
-    gradient: Array,
-) -> float:
-    """Negative penalised log-likelihood and, in `gradient` (6,), its derivative; `work` is (2, n) scratch."""
+def objective(stated: Problem, x: Array, work: Array, gradient: Array) -> float:
+    """Negative penalised log-likelihood and, in `gradient` (7,), its derivative; `work` is (2, n) scratch."""
     theta = np.empty(SIZE)
     raw = np.empty(SIZE)
-    natural(x, leverage, bound, theta)
-    value = -score(y, theta, presample, work[0], work[1], raw)
-    chain_rule(x, theta, raw, leverage, bound, gradient)
+    natural(x, stated.form, theta)
+    value = -score(stated.y, theta, stated.presample, stated.form, work[0], work[1], raw)
+    chain_rule(x, theta, raw, stated.form, gradient)
     for i in range(SIZE):
         gradient[i] = -gradient[i]
-    return value + penalty(x, centre, precision, gradient)
+    return value + penalty(x, stated.centre, stated.precision, gradient)
 
 
 @compiled
 def descend(
-    y: Array,
+    stated: Problem,
     x: Array,
     metric: Array,
-    presample: Array,
-    leverage: bool,
-    bound: float,
-    centre: Array,
-    precision: Array,
     work: Array,
     best_x: Array,
     best_value: float,
@@ -119,7 +107,7 @@ def descend(
     direction = np.empty(SIZE)
     change = np.empty(SIZE)
     metric_change = np.empty(SIZE)
-    value = objective(y, x, presample, leverage, bound, centre, precision, work, gradient)
+    value = objective(stated, x, work, gradient)
     slope = 0.0
     flag = ITERATION_LIMIT
     for _ in range(_MAX_ITERATIONS):
@@ -147,7 +135,7 @@ def descend(
         for _ in range(30):
             for i in range(SIZE):
                 trial[i] = x[i] + step * direction[i]
-            trial_value = objective(y, trial, presample, leverage, bound, centre, precision, work, trial_gradient)
+            trial_value = objective(stated, trial, work, trial_gradient)
             if trial_value <= value + 1e-4 * step * slope:
                 accepted = True
                 break
@@ -190,22 +178,16 @@ def descend(
 
 
 @compiled
-def starting_points(
-    y: Array,
-    presample: Array,
-    leverage: bool,
-    bound: float,
-    centre: Array,
-    precision: Array,
-    points: Array,
-) -> None:
-    """Fill `points` (4, 6): at each of four persistences the best of three alphas; the best point first.
+def starting_points(stated: Problem, points: Array) -> None:
+    """Fill `points` (4, 7): at each of four persistences the best of three alphas; the best point first.
 
     With leverage two of the four have most of the impact on one side, where short series have further optima.
     """
     theta = np.empty(SIZE)
     idle = np.zeros(SIZE)
     x = np.zeros(SIZE)
+    y, form = stated.y, stated.form
+    leverage = form.leverage
     levels = np.array([0.50, 0.50, 0.90, 0.98]) if leverage else np.array([0.50, 0.90, 0.97, 0.99])
     up_shares = np.array([0.95, 0.05, 0.50, 0.50]) if leverage else np.ones(4)
     heights = np.full(4, -math.inf)
@@ -213,7 +195,7 @@ def starting_points(
     for t in range(y.shape[0]):
         mean += y[t]
     x[0] = mean / y.shape[0]
-    x[5] = math.log(5.0 - 2.05)
+    x[5] = NU_LOG_CAP if form.innovations == NORMAL else math.log(5.0 - 2.05)
     for p in range(4):
         slack = 1.0 - levels[p]
         x[1] = math.log(slack)
@@ -221,8 +203,10 @@ def starting_points(
             x[4] = math.log((levels[p] - alpha) / slack)
             x[2] = math.log(up_shares[p] * alpha / slack)
             x[3] = math.log((1.0 - up_shares[p]) * alpha / slack) if leverage else 0.0
-            natural(x, leverage, bound, theta)
-            height = log_likelihood(y, theta, presample) - penalty(x, centre, precision, idle)
+            natural(x, stated.form, theta)
+            height = log_likelihood(y, theta, stated.presample, form) - penalty(
+                x, stated.centre, stated.precision, idle
+            )
             if height > heights[p]:
                 heights[p] = height
                 points[p] = x
@@ -233,32 +217,27 @@ def starting_points(
 
 
 @compiled
-def metric_at(y: Array, x: Array, presample: Array, leverage: bool, bound: float, precision: Array, out: Array) -> None:
-    """Inverse of expected information plus prior precision at `x`, written into `out` (6, 6)."""
+def metric_at(stated: Problem, x: Array, out: Array) -> None:
+    """Inverse of expected information plus prior precision at `x`, written into `out` (7, 7)."""
     theta = np.empty(SIZE)
     information = np.empty((SIZE, SIZE))
-    natural(x, leverage, bound, theta)
-    expected_information(y, theta, presample, leverage, bound, information)
-    ridge = 1e-4 * y.shape[0]
+    natural(x, stated.form, theta)
+    expected_information(stated.y, theta, stated.presample, stated.form, information)
+    ridge = 1e-4 * stated.y.shape[0]
     for i in range(SIZE):
         information[i, i] += ridge
         for j in range(SIZE):
-            information[i, j] += precision[i, j]
+            information[i, j] += stated.precision[i, j]
     invert(information, out)
 
 
 @compiled
 def search(
-    y: Array,
+    stated: Problem,
     warm: Array,
     warm_metric: Array,
     is_warm: bool,
     n_starts: int,
-    presample: Array,
-    leverage: bool,
-    bound: float,
-    centre: Array,
-    precision: Array,
 ) -> tuple[Array, Array, float, float, float, int, int, int]:
     """Best optimum over the warm start (if any) and up to `n_starts` cold starts.
 
@@ -268,7 +247,7 @@ def search(
         Optimum, its inverse metric, objective, the measures of `descend`, starts run, and how many of them
         ended within 1e-4 nats of the best.
     """
-    work = np.empty((2, y.shape[0]))
+    work = np.empty((2, stated.y.shape[0]))
     best_x = np.full(SIZE, math.inf)
     best_metric = np.empty((SIZE, SIZE))
     best = (math.inf, math.inf, math.inf, NO_DESCENT)
@@ -279,17 +258,17 @@ def search(
         best_x[:] = warm
         best_metric[:, :] = warm_metric
         nowhere = np.full(SIZE, math.inf)
-        best = descend(y, best_x, best_metric, presample, leverage, bound, centre, precision, work, nowhere, math.inf)
+        best = descend(stated, best_x, best_metric, work, nowhere, math.inf)
         ends[0] = best[0]
         tried = 1
     if n_starts > 0:
-        starting_points(y, presample, leverage, bound, centre, precision, points)
+        starting_points(stated, points)
     x = np.empty(SIZE)
     metric = np.empty((SIZE, SIZE))
     for s in range(min(n_starts, 4)):
         x[:] = points[s]
-        metric_at(y, x, presample, leverage, bound, precision, metric)
-        end = descend(y, x, metric, presample, leverage, bound, centre, precision, work, best_x, best[0])
+        metric_at(stated, x, metric)
+        end = descend(stated, x, metric, work, best_x, best[0])
         ends[tried] = end[0]
         tried += 1
         if end[0] < best[0] or not math.isfinite(best[0]):

@@ -1,0 +1,96 @@
+"""How well a wrapper or a pegged asset keeps to what it stands for: tracking error and the half-life of a gap."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from risk.errors import DataError, RefusalError
+from risk.market import FloatArray
+
+MINIMUM_BARS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Tracking:
+    """Of the log ratio of a wrapper to its underlying.
+
+    Attributes
+    ----------
+    n_observations
+    mean_gap
+        Mean log ratio: a staking token accrues, a discount persists.
+    tracking_error
+        Standard deviation of the change of the log ratio per bar.
+    worst_gap
+        Lowest log ratio under its mean, a negative number.
+    reversion
+        Coefficient of the gap on its last value; 1 is a walk that does not come back.
+    reversion_error
+        Its least-squares standard error.
+    half_life_bars
+        log(1/2) / log(reversion): 0 where a gap is gone at once, inf where reversion is not below 1 by more than
+        two standard errors, for then the sample does not show that gaps close.
+    """
+
+    n_observations: int
+    mean_gap: float
+    tracking_error: float
+    worst_gap: float
+    reversion: float
+    reversion_error: float
+    half_life_bars: float
+
+
+def tracking(wrapper: FloatArray, underlying: FloatArray, *, drift: bool = False) -> Tracking:
+    """Measure how a wrapper tracks.
+
+    Parameters
+    ----------
+    wrapper, underlying
+        (n,) prices at the same bars; positive.
+    drift
+        Take a linear trend out of the log ratio first, for tokens whose ratio accrues.
+
+    Raises
+    ------
+    DataError
+        Prices that are not finite and positive, or of different lengths.
+    RefusalError
+        Fewer than 60 bars, or an underlying that has stopped trading (no change in the last 60 bars): a ratio to a
+        price that stands still measures nothing.
+    """
+    above, below = np.asarray(wrapper, dtype=np.float64), np.asarray(underlying, dtype=np.float64)
+    good = above.shape == below.shape and above.ndim == 1
+    if not good or not all((np.isfinite(p) & (p > 0.0)).all() for p in (above, below)):
+        raise DataError("wrapper and underlying are finite positive prices at the same bars", field="wrapper")
+    n = above.size
+    if n < MINIMUM_BARS or np.ptp(below[-MINIMUM_BARS:]) == 0.0:
+        raise RefusalError(f"tracking needs {MINIMUM_BARS} bars of an underlying that trades", field="wrapper", value=n)
+    ratio = np.log(above / below)
+    steps = np.arange(n)
+    level = np.polyval(np.polyfit(steps, ratio, 1), steps) if drift else np.full(n, ratio.mean())
+    gap = ratio - level
+    before, after = gap[:-1], gap[1:]
+    variation = float(before @ before)
+    # A ratio that never moves beyond rounding of prices keeps its peg exactly.
+    if variation <= (1e-12) ** 2 * n:
+        return Tracking(n, float(ratio.mean()), 0.0, 0.0, 0.0, 0.0, 0.0)
+    reversion = float(before @ after) / variation
+    rest = after - reversion * before
+    error = math.sqrt(float(rest @ rest) / (n - 2) / variation)
+    if reversion + 2.0 * error >= 1.0:
+        half_life = math.inf
+    else:
+        half_life = math.log(0.5) / math.log(reversion) if reversion > 0.0 else 0.0
+    return Tracking(
+        n_observations=n,
+        mean_gap=float(ratio.mean()),
+        tracking_error=float(np.diff(gap).std()),
+        worst_gap=float(gap.min()),
+        reversion=reversion,
+        reversion_error=error,
+        half_life_bars=half_life,
+    )
