@@ -97,7 +97,7 @@ def book_of(snapshot: MarketSnapshot, settings: Settings, parameters: ParameterS
     held = np.any(book.collateral > 0, axis=0)
     threshold = _ratios(settings, parameters, book.assets, held, "liquidation_threshold")
     bonus = _ratios(settings, parameters, book.assets, held, "liquidation_bonus")
-    in_force = _in_force_thresholds(snapshot, settings, book.assets, held, threshold)
+    in_force = _thresholds(settings, snapshot.in_force, book.assets, held, threshold)
     collateral = book.collateral * _growth(snapshot, settings, parameters, book)
     before, after = book.collateral @ (price * in_force), collateral @ (price * threshold)
     # Collateral that supports no debt in force says nothing of the debt under another set: it stays.
@@ -112,6 +112,8 @@ def newly_liquidatable(
     snapshot: MarketSnapshot, settings: Settings, before: ParameterSet, after: ParameterSet
 ) -> Table:
     """Accounts that a change makes liquidatable the moment it is executed, on the book as it is.
+
+    Where `before` has no threshold for an asset, that of `after` stands in: it changes nobody's health.
 
     Returns
     -------
@@ -131,12 +133,12 @@ def newly_liquidatable(
     book = _used(snapshot.book)
     price, held = _prices(snapshot, book.assets), np.any(book.collateral > 0, axis=0)
     debt = book.debt @ price
-    health = []
-    for parameters in (before, after):
-        threshold = _ratios(settings, parameters, book.assets, held, "liquidation_threshold")
-        health.append(
-            np.divide(book.collateral @ (price * threshold), debt, out=np.full(len(debt), np.inf), where=debt > 0)
-        )
+    new = _ratios(settings, after, book.assets, held, "liquidation_threshold")
+    old = _thresholds(settings, before, book.assets, held, new)
+    health = [
+        np.divide(book.collateral @ (price * threshold), debt, out=np.full(len(debt), np.inf), where=debt > 0)
+        for threshold in (old, new)
+    ]
     crossing = np.flatnonzero((health[0] >= 1) & (health[1] < 1))
     rows = sorted(
         ((book.accounts[i], float(health[0][i]), float(health[1][i]), float(debt[i])) for i in crossing.tolist()),
@@ -188,15 +190,19 @@ def _ratios(
     return frozen(ratios)
 
 
-def _in_force_thresholds(
-    snapshot: MarketSnapshot, settings: Settings, assets: tuple[str, ...], held: npt.NDArray[np.bool_], own: FloatArray
+def _thresholds(
+    settings: Settings,
+    parameters: ParameterSet,
+    assets: tuple[str, ...],
+    held: npt.NDArray[np.bool_],
+    other: FloatArray,
 ) -> FloatArray:
-    """Thresholds in force, and the set's own where none is."""
+    """Thresholds (n_assets,) of what is held, and the other ones where the set has none."""
     found = [
-        _ratio(settings, snapshot.in_force, name, "liquidation_threshold") if here else None
+        _ratio(settings, parameters, name, "liquidation_threshold") if here else None
         for name, here in zip(assets, held.tolist(), strict=True)
     ]
-    return frozen([own[i] if ratio is None else ratio for i, ratio in enumerate(found)])
+    return frozen([other[i] if ratio is None else ratio for i, ratio in enumerate(found)])
 
 
 def _growth(snapshot: MarketSnapshot, settings: Settings, parameters: ParameterSet, book: Book) -> FloatArray:

@@ -16,7 +16,7 @@ from risk.outcome import STRESS_SCHEMA, Measure, StressResult
 from risk.parameters import ParameterSet
 from risk.settings import Settings
 from risk.stress import measures
-from risk.stress.book import StressBook, book_of
+from risk.stress.book import StressBook, book_of, newly_liquidatable
 from risk.stress.kernel import LATENT, LIQUIDATED, REALISED, UNLIQUIDATED
 from risk.stress.liquidation import depths_of, liquidate, terms_of
 from risk.stress.measures import Estimate
@@ -114,7 +114,7 @@ class BookLossModel:
             curve=self._curve(cases),
             losses=losses,
             scenarios={scenario.name: scenario.facts() for scenario in self._scenarios},
-            facts={**self._facts(cases, missing), **facts},
+            facts={**self._facts(cases, missing), "newly_liquidatable": self._newly_liquidatable(sets), **facts},
             inputs=self._inputs,
             settings_hash=settings.hash_of("seed", "assets", "appetite", "execution", "models", "stress"),
         )
@@ -223,6 +223,22 @@ class BookLossModel:
 
     def _stable(self, name: str) -> bool:
         return name == NUMERAIRE or self._settings.assets[name].asset_class == "stable"
+
+    def _newly_liquidatable(self, sets: Mapping[str, ParameterSet]) -> dict[str, Any]:
+        """Accounts and debt that each set makes liquidatable at today's prices; empty where no book is known."""
+        snapshot, found = self._snapshot, {}
+        if snapshot.book is None:
+            return {}
+        debt = snapshot.book.debt @ np.array([snapshot.last_price(name) for name in snapshot.book.assets])
+        for name in sorted(sets):
+            crossing = newly_liquidatable(snapshot, self._settings, snapshot.in_force, sets[name])
+            found[name] = {
+                "accounts": len(crossing),
+                "debt_usd": float(crossing["debt_usd"].sum()),
+                "of_accounts": len(debt),
+                "of_debt_usd": float(debt.sum()),
+            }
+        return found
 
     def _facts(self, cases: list[_Case], missing: Mapping[str, str]) -> dict[str, Any]:
         """What a reader must know: positions, depth, what could not be simulated, and what is assumed."""
