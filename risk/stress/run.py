@@ -31,12 +31,15 @@ SHOCKS = tuple(step / 20 for step in range(15))
 """Falls of the shock curve: 0 to 70 % in steps of 5 %."""
 HOUR = 3600
 TAIL = 0.99
-_COLUMNS = (
-    (Measure.LATENT, LATENT), (Measure.REALISED, REALISED), (Measure.UNLIQUIDATED, UNLIQUIDATED),
-    (Measure.LIQUIDATED, LIQUIDATED),
+_REPLAYED = (
+    (Measure.BAD_DEBT, (LATENT, REALISED), True), (Measure.LATENT, (LATENT,), False),
+    (Measure.REALISED, (REALISED,), False), (Measure.UNLIQUIDATED, (UNLIQUIDATED,), True),
+    (Measure.LIQUIDATED, (LIQUIDATED,), False),
 )  # fmt: skip
+"""Measures of a replay: the columns that add up to each, and whether it is held against the backstop."""
 ASSUMPTIONS = (
     "bad debt against a budget is realised plus latent at the end of the horizon, at market prices",
+    "replays: debt that could be liquidated and that nobody has taken by the end is held against the backstop as well",
     "simulation: the whole move of a bar happens at its start, then keepers have hourly rounds at that price",
     "simulation: today's positions, nobody adds collateral, repays or opens an account; no drift of prices",
     "crises are common: one mixing variable moves all assets of a bar, and starting variances have one rank",
@@ -120,7 +123,7 @@ class BookLossModel:
         )
 
     def _replay(self, scenario: Scenario, cases: list[_Case]) -> list[tuple[object, ...]]:
-        """One row a set and measure; realised debt is held against the backstop."""
+        """One row a set and measure; bad debt, and debt that nobody could liquidate, against the backstop."""
         rows: list[tuple[object, ...]] = []
         for case in cases:
             path = replay(scenario, self._settings, case.book.assets)
@@ -135,9 +138,9 @@ class BookLossModel:
                 gas_multiplier=scenario.gas_multiplier,
             )
             outcome = liquidate(case.book, path[None], terms, (len(path) - 1,))[0, 0]
-            for measure, column in _COLUMNS:
-                estimate = Estimate(float(outcome[column]), 0.0, 1, 0)
-                budget = self._settings.appetite.backstop_usd if measure is Measure.REALISED else None
+            for measure, columns, budgeted in _REPLAYED:
+                estimate = Estimate(float(outcome[list(columns)].sum()), 0.0, 1, 0)
+                budget = self._settings.appetite.backstop_usd if budgeted else None
                 rows.append(
                     _row(scenario.name, case.name, measure, round(scenario.hours * HOUR), 0.0, estimate, budget)
                 )
