@@ -94,7 +94,7 @@ class BookLossModel:
         Raises
         ------
         EvidenceError
-            A set or the book lacks what a verdict needs: a threshold, an exposure, a depth.
+            A set or the book lacks what a verdict needs: a threshold, an exposure.
         DataError, SettingsError
             From the book's prices or the settings' scenarios and pegs.
         """
@@ -266,6 +266,7 @@ class BookLossModel:
             "positions": {"origin": str(cases[0].book.origin), "note": cases[0].book.note} if cases else {},
             "books": books,
             "depth": depth,
+            "without_depth": {asset: entry["note"] for asset, entry in depth.items() if not max(entry["usd"].values())},
             "not_simulated": dict(missing),
             "assumptions": list(ASSUMPTIONS),
         }
