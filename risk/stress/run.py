@@ -89,7 +89,8 @@ class BookLossModel:
         """Stress the named sets on the same paths; they come out in name order.
 
         An asset without a path model takes its accounts out of the simulation: they are named in the facts, and
-        every simulated row of a set that holds such an account counts all its paths as failed and so fails.
+        every simulated row of a set that holds such an account counts all its paths as failed and so fails. A set
+        under which nothing is lent loses nothing: its rows are zero, and the facts name it.
 
         Raises
         ------
@@ -265,6 +266,7 @@ class BookLossModel:
         return {
             "positions": {"origin": str(cases[0].book.origin), "note": cases[0].book.note} if cases else {},
             "books": books,
+            "nothing_lent": [name for name, found in books.items() if found["debt_usd"] == 0],
             "depth": depth,
             "without_depth": {asset: entry["note"] for asset, entry in depth.items() if not max(entry["usd"].values())},
             "not_simulated": dict(missing),
