@@ -202,6 +202,12 @@ class MemoryFeed:
             yield Chunk(self._spec.kind, rows.take(np.arange(first, min(first + self._chunk_rows, len(rows)))))
 
 
+def heartbeat_of(feed: Feed) -> int | None:
+    """Seconds within which a feed of updates, not bars, says something: its attribute `heartbeat`, where it has one."""
+    found: int | None = getattr(feed, "heartbeat", None)
+    return found
+
+
 def collect(feed: Feed, start: int = 0, stop: int = FOREVER) -> Chunk:
     """One chunk with all rows of the span and the sum of its counts."""
     chunks = list(feed.fetch(start, stop))

@@ -72,6 +72,11 @@ class PriceFile:
         """What the feed is about."""
         return self._spec
 
+    @property
+    def heartbeat(self) -> int | None:
+        """Seconds within which the on-chain feed of the file updates; None for bars."""
+        return self._settings.heartbeat
+
     def facts(self) -> Mapping[str, str]:
         """Path and SHA-256 of the file."""
         data = read_bytes(self._path, self._settings.path)
@@ -89,6 +94,7 @@ class PriceFile:
         file = self._settings.path
         header = [self._settings.columns[name] for name in ("time", *self._fields)]
         counted = {"cut": 0, "duplicates": 0, "unsorted": 0}
+        decimals = self._settings.decimals
         bars: dict[int, tuple[int, tuple[float, ...]]] = {}
         latest, any_row = -1, False
         for line, cells in read_rows(self._path, file, header):
@@ -100,7 +106,7 @@ class PriceFile:
                 counted["cut"] += 1
                 continue
             values = tuple(
-                _number(cell, file, f"row {line}, column {column}", zero=name == "volume")
+                _amount(cell, file, f"row {line}, column {column}", None if name == "volume" else decimals, name)
                 for name, column, cell in zip(self._fields, header[1:], cells[1:], strict=True)
             )
             if end in bars:
@@ -202,6 +208,22 @@ def _whole(text: str) -> int:
     if not value.is_integer():
         raise ValueError(text)
     return int(value)
+
+
+def _amount(text: str, file: str, field: str, decimals: int | None, name: str) -> float:
+    """A price or volume; a raw integer is divided by its power of ten, rounded once."""
+    value = _number(text, file, field, zero=name == "volume")
+    if decimals is None:
+        return value
+    if not text.strip().isdecimal():
+        raise DataError(
+            f"not a raw integer with {decimals} decimals",
+            file=file,
+            field=field,
+            value=text,
+            remedy="Leave out the feed's decimals where prices are written as they are",
+        )
+    return float(int(text) / 10**decimals)
 
 
 def _number(text: str, file: str, field: str, *, zero: bool) -> float:
@@ -306,7 +328,7 @@ def _parquet_rows(path: Path, file: str, columns: Sequence[str]) -> Iterator[Row
 
     with duckdb.connect(config={"threads": 1}) as connection:
         try:
-            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
             table = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(path)]).fetchall()
             _places([str(row[0]) for row in table], columns, file)
             cells = ", ".join('CAST("{}" AS VARCHAR)'.format(column.replace('"', '""')) for column in columns)

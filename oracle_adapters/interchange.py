@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from oracle_adapters.feed import COLUMNS, FeedSpec, Kind
-from oracle_adapters.parts import quoted
+from oracle_adapters.parts import connected, quoted
 from oracle_adapters.store import Store
 from risk.artifact import Table
 from risk.errors import DataError, InputError
@@ -49,7 +49,7 @@ def export_rows(store: Store, path: Path) -> dict[FeedSpec, int]:
         store.verify(spec)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with duckdb.connect(config={"threads": 1}) as connection:
+        with connected() as connection:
             query = " UNION ALL BY NAME ".join(_rows_of(store, spec) for spec in specs)
             connection.execute(f"COPY ({query}) TO {quoted(aside)} ({form})")
         aside.replace(path)
@@ -78,7 +78,7 @@ def import_rows(store: Store, path: Path) -> dict[FeedSpec, int]:
     if not path.is_file():
         raise DataError("there is no such file", file=str(path), remedy="Check the path")
     try:
-        with duckdb.connect(config={"threads": 1}) as connection:
+        with connected() as connection:
             numbered = f"SELECT row_number() OVER () AS row_, * FROM {reader.format(quoted(path))}"  # noqa: S608 - quoted
             connection.execute(f"CREATE TEMP TABLE given AS {numbered}")
             found = _read(connection, path)

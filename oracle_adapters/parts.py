@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from risk.artifact import Table
+from risk.artifact import Column, Table
 from risk.errors import DataError, DefectError
+from risk.market import IntArray
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -57,15 +58,15 @@ def write(folder: Path, rows: Table) -> Path:
     texts: list[list[str]] = []
     for name, column in rows.columns.items():
         if column.dtype.kind == "U":
-            values, columns[name] = np.unique(column, return_inverse=True)
-            texts.append(values.tolist())
+            few, columns[name] = numbered(column)
+            texts.append(few.tolist())
             selected.append(f'list_extract(?, "{name}" + 1) AS "{name}"')
         else:
             columns[name] = column
             selected.append(f'"{name}"')
     first, last = int(rows["known_at"].min()), int(rows["known_at"].max())
     aside = folder / f"part{_ASIDE}"
-    with _written(folder, aside), _connected() as connection:
+    with _written(folder, aside), connected() as connection:
         connection.register("part", columns)
         query = f"COPY (SELECT {', '.join(selected)} FROM part) TO {quoted(aside)} (FORMAT parquet, COMPRESSION zstd)"  # noqa: S608 - quoted
         connection.execute(query, texts)
@@ -113,20 +114,28 @@ def read(parts: Sequence[Path], schema: Mapping[str, str], first: int, last: int
     chosen = _within(parts, first, last)
     if not chosen:
         return Table.from_rows(schema, ())
-    where = " AND ".join(["known_at BETWEEN ? AND ?", *(f'"{name}" = ?' for name in equal)])
-    values = [first, last, *equal.values()]
-    with _connected() as connection, _readable(chosen):
-        texts = {name: _few(connection, chosen, name) for name, kind in schema.items() if kind == "str"}
-        selected = ", ".join(_selected(name, texts.get(name)) for name in schema)
-        query = f"SELECT {selected} FROM read_parquet(?) WHERE {where}"  # noqa: S608 - names of a constant
+    conditions = [f'"{name}" = ?' for name in equal]
+    values: list[object] = list(equal.values())
+    if any(earliest < first or latest > last for earliest, latest in map(span, chosen)):
+        conditions, values = [*conditions, "known_at BETWEEN ? AND ?"], [*values, first, last]
+    with connected() as connection, _readable(chosen):
+        texts = {
+            name: [equal[name]] if name in equal else _few(connection, chosen, name)
+            for name, kind in schema.items()
+            if kind == "str"
+        }
+        selected = ", ".join(_selected(name, texts.get(name)) for name in schema if name not in equal)
+        query = f"SELECT {selected} FROM read_parquet(?) WHERE {' AND '.join(conditions) or 'true'}"  # noqa: S608 - names of a constant
         found: dict[str, Any] = connection.execute(query, [[str(part) for part in chosen], *values]).fetchnumpy()
+    rows = len(found["known_at"])
     columns: dict[str, Any] = {}
     for name, kind in schema.items():
-        column = found.pop(name)
-        if kind == "str":
-            few = texts[name]
-            column = np.array(few, dtype="U")[column] if few else column.astype("U")
-        columns[name] = column
+        if name in equal:
+            columns[name] = np.full(rows, equal[name])
+        elif kind == "str" and texts[name]:
+            columns[name] = np.array(texts[name], dtype="U")[found.pop(name)]
+        else:
+            columns[name] = found.pop(name).astype("U") if kind == "str" else found.pop(name)
     return Table(columns)
 
 
@@ -158,17 +167,32 @@ def verify(part: Path) -> None:
         raise _damaged(part)
 
 
-def quoted(path: Path) -> str:
-    """A path as a text of SQL."""
-    return "'" + str(path).replace("'", "''") + "'"
+def numbered(column: Column) -> tuple[Column, IntArray]:
+    """Distinct texts in order, and for each text (n,) of a column its number among them; quick where they are few."""
+    few = np.unique(column[:_FEW])  # sorting all texts takes long
+    if len(few) <= _FEW // 8:
+        numbers = np.full(len(column), -1)
+        for number, text in enumerate(few):
+            numbers[column == text] = number
+        if (numbers >= 0).all():
+            return few, numbers
+    few, numbers = np.unique(column, return_inverse=True)
+    return few, numbers.astype(np.int64)
 
 
 @contextmanager
-def _connected() -> Iterator[DuckDBPyConnection]:
+def connected() -> Iterator[DuckDBPyConnection]:
+    """DuckDB on one thread, and quiet: by itself it would draw a bar on standard output when a query takes long."""
     import duckdb
 
     with duckdb.connect(config={"threads": 1}) as connection:
+        connection.execute("SET enable_progress_bar = false")
         yield connection
+
+
+def quoted(path: Path) -> str:
+    """A path as a text of SQL."""
+    return "'" + str(path).replace("'", "''") + "'"
 
 
 def _within(parts: Sequence[Path], first: int, last: int) -> list[Path]:
@@ -179,7 +203,7 @@ def _within(parts: Sequence[Path], first: int, last: int) -> list[Path]:
 def _scalar(parts: Sequence[Path], expression: str, first: int, last: int) -> int:
     if not parts:
         return 0
-    with _connected() as connection, _readable(parts):
+    with connected() as connection, _readable(parts):
         query = f"SELECT {expression} FROM read_parquet(?) WHERE known_at BETWEEN ? AND ?"  # noqa: S608 - constants
         row = connection.execute(query, [[str(part) for part in parts], first, last]).fetchone()
     return int(row[0] or 0) if row else 0

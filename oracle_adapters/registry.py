@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from oracle_adapters import sample
-from oracle_adapters.feed import Feed
+from oracle_adapters.feed import Feed, Kind
 from oracle_adapters.files import PriceFile
 from oracle_adapters.masking import secret
 from risk.errors import SettingsError, SourceError
 from risk.feed_settings import ChainlinkFeed, ExchangeFeed, FileFeed, SampleFeed
 from risk.market import NUMERAIRE
+from risk.price_graph import Edge, Pair, price_paths
+from risk.price_graph import Path as PricePath
 from risk.settings import Settings
 
 if TYPE_CHECKING:
@@ -57,8 +59,12 @@ OPENERS: Mapping[type, Opener] = MappingProxyType(
 """Opener by the model of a feed's settings. Heavy imports belong inside an opener."""
 
 
+PRICES = frozenset({Kind.PRICE})
+"""Kinds of feeds that are edges of the graph of prices."""
+
+
 def open_feeds(settings: Settings, root: Path, *, unreached: list[SourceError] | None = None) -> list[Feed]:
-    """Feeds by asset name, and in the settings' order where an asset has several.
+    """Feeds by what they are about, and in the settings' order where that has several.
 
     Parameters
     ----------
@@ -70,12 +76,12 @@ def open_feeds(settings: Settings, root: Path, *, unreached: list[SourceError] |
     Raises
     ------
     SettingsError
-        For an asset without a feed, a feed of an unknown asset, or one that is not in US dollars.
+        For an asset without a price in US dollars, a price that none needs, and a path that does not hold.
     SourceError
         For a source that is not reached while it is opened.
     """
     feeds: list[Feed] = []
-    served: set[str] = set()
+    edges: list[Edge] = []
     for number, declared in enumerate(settings.feeds):
         try:
             opened = OPENERS[type(declared)](declared, settings, root)
@@ -83,19 +89,48 @@ def open_feeds(settings: Settings, root: Path, *, unreached: list[SourceError] |
             if unreached is None:
                 raise
             unreached.append(error)
-            served.add(getattr(declared, "asset", ""))
+            edges += settings.edges(number)
             continue
-        for feed in opened:
-            if feed.spec.base not in settings.assets:
-                raise SettingsError("no such asset", field=f"feeds.{number}.asset", value=feed.spec.base)
-            if feed.spec.quote != NUMERAIRE:
-                raise SettingsError(
-                    f"only prices in {NUMERAIRE} are read", field=f"feeds.{number}.quote", value=feed.spec.quote
-                )
         feeds += opened
-    served |= {feed.spec.base for feed in feeds}
-    if without := sorted(set(settings.assets) - served):
+        for feed in opened:
+            if feed.spec.kind not in PRICES and feed.spec.base not in settings.assets:
+                raise SettingsError("no such asset", field=f"feeds.{number}.asset", value=feed.spec.base)
+        decimals = getattr(declared, "decimals", None)
+        edges += [Edge(_pair(feed), f"feeds.{number}", decimals) for feed in opened if feed.spec.kind in PRICES]
+    paths = price_paths(edges, settings.composites, settings.assets)
+    needed = {Pair(asset, NUMERAIRE) for asset in settings.assets} | set(paths)
+    needed |= {factor.pair for path in paths.values() for factor in path.factors}
+    for edge in edges:
+        if edge.pair in needed:
+            continue
+        if edge.pair.base not in settings.assets:
+            raise SettingsError("no such asset", field=f"{edge.name}.asset", value=edge.pair.base)
+        raise SettingsError(
+            f"no price in {NUMERAIRE} needs {edge.pair}",
+            field=f"{edge.name}.quote",
+            value=edge.pair.quote,
+            remedy="Declare the path that uses it under [composites], or remove the feed",
+        )
+    priced = {edge.pair for edge in edges} | set(paths)
+    if without := sorted(name for name in settings.assets if Pair(name, NUMERAIRE) not in priced):
         raise SettingsError("the asset has no feed", field=f"assets.{without[0]}", remedy="Add it under [[feeds]]")
     if len({feed.spec.id for feed in feeds}) < len(feeds):
         raise SettingsError("two feeds of one asset have one name", field="feeds", remedy="Rename one of the files")
-    return sorted(feeds, key=lambda feed: feed.spec.base)
+    return sorted(feeds, key=_pair)
+
+
+def composite_paths(settings: Settings, feeds: Sequence[Feed]) -> dict[Pair, PricePath]:
+    """Declared and derived composites over open feeds; what they declare of decimals was held when they opened.
+
+    Raises
+    ------
+    SettingsError
+        For a path that does not hold.
+    """
+    edges = [Edge(_pair(feed), feed.spec.id) for feed in feeds if feed.spec.kind in PRICES]
+    bare = {name: one.model_copy(update={"decimals": {}}) for name, one in settings.composites.items()}
+    return price_paths(edges, bare, settings.assets)
+
+
+def _pair(feed: Feed) -> Pair:
+    return Pair(feed.spec.base, feed.spec.quote)

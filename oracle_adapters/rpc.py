@@ -124,7 +124,7 @@ class Node:
             When it is not the expected one.
         """
         if self._chain_id < 0:
-            found = int(self._ask(lambda: self._web3.eth.chain_id, "the chain id"))
+            found = int(self._told(lambda: self._web3.eth.chain_id, "the chain id"))
             if self._expected not in (None, found):
                 raise ChainMismatchError(
                     f"{self.name} serves another chain than the settings name",
@@ -143,14 +143,7 @@ class Node:
         NodeBehindError
             When the node has no such block.
         """
-        from web3.exceptions import BlockNotFound
-
-        try:
-            return self._block(number)
-        except BlockNotFound:
-            raise NodeBehindError(
-                f"{self.name} has no block {number}", remedy="Wait until the node is in sync, or ask another one"
-            ) from None
+        return self._block(number)
 
     def final_block(self) -> Block:
         """The last block with enough confirmations, on the expected chain."""
@@ -235,7 +228,7 @@ class Node:
     def code(self, address: str, block: int) -> bytes:
         """Code at an address; empty where there is no contract."""
         checksum = self._web3.to_checksum_address(address)
-        return bytes(self._ask(lambda: self._web3.eth.get_code(checksum, block), f"the code of {address}"))
+        return bytes(self._told(lambda: self._web3.eth.get_code(checksum, block), f"the code of {address}", block))
 
     def logs(
         self, address: str | Sequence[str], topics: Sequence[Any], start: int, stop: int, *, span: int = LOG_SPAN
@@ -332,8 +325,26 @@ class Node:
         return True
 
     def _block(self, number: Any) -> Block:
-        found = self._ask(lambda: self._web3.eth.get_block(number), f"block {number}")
+        from web3.exceptions import BlockNotFound
+
+        try:
+            found = self._told(lambda: self._web3.eth.get_block(number), f"block {number}")
+        except BlockNotFound:
+            raise NodeBehindError(
+                f"{self.name} has no block {number}", remedy="Wait until the node is in sync, or ask another one"
+            ) from None
         return Block(int(found["number"]), "0x" + bytes(found["hash"]).hex(), int(found["timestamp"]))
+
+    def _told(self, operation: Callable[[], T], what: str, block: int | None = None) -> T:
+        """Ask, and say what the node refuses."""
+        from web3.exceptions import BlockNotFound, Web3RPCError
+
+        try:
+            return self._ask(operation, what)
+        except BlockNotFound:
+            raise
+        except Web3RPCError as error:
+            raise self._refused(error, block) from None
 
     def _ask(self, operation: Callable[[], T], what: str) -> T:
         def counted(_: float) -> T:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oracle_adapters import sample
-from oracle_adapters.feed import FOREVER, Feed, collect, price_series
+from oracle_adapters.feed import FOREVER, Feed, Kind, collect
 from oracle_adapters.files import PriceFile, read_bytes
-from oracle_adapters.quality import Check, assess
-from oracle_adapters.registry import open_feeds
+from oracle_adapters.prices import price_assets
+from oracle_adapters.quality import Check
+from oracle_adapters.registry import composite_paths, open_feeds
 from oracle_adapters.tables import read_book, read_changed_at, read_depth
 from risk.artifact import Table
 from risk.errors import DataError
@@ -30,7 +31,10 @@ from risk.settings import Settings
 from risk.structure import STRUCTURE_SCHEMA, no_structure
 from risk.units import parse_instant
 
-READS = ("seed", "assets", "feeds", "markets", "bounds", "oracles", "parameters", "changed_at", "positions", "depth")
+READS = (
+    *("seed", "assets", "feeds", "composites", "aggregation", "markets", "bounds", "oracles"),
+    *("parameters", "changed_at", "positions", "depth", "depth_lookback"),
+)
 """Settings that the snapshot depends on."""
 
 
@@ -57,7 +61,7 @@ def build_snapshot(
     Raises
     ------
     SettingsError
-        For an asset without a feed, a feed of an unknown asset, or one that is not in US dollars.
+        For an asset without a price in US dollars, and a feed that no price needs.
     DataError
         For a file that cannot be read, a feed that was never fetched or whose part of the store is damaged, and
         when nothing was known at the instant.
@@ -66,7 +70,8 @@ def build_snapshot(
         as_of = parse_instant(settings.as_of)
     if store is None and settings.store is not None:
         store = root / settings.store
-    feeds = open_feeds(settings, root)
+    opened = open_feeds(settings, root)
+    feeds = [feed for feed in opened if feed.spec.kind is Kind.PRICE]
     stop = FOREVER if as_of is None else as_of + 1
     chunks = [collect(feed if store is None else _kept(feed, store), 0, stop) for feed in feeds]
     known = [int(chunk.rows["known_at"].max()) for chunk in chunks if len(chunk.rows)]
@@ -76,23 +81,21 @@ def build_snapshot(
         )
     instant = max(known) if as_of is None else as_of
 
-    series: list[PriceSeries] = []
-    rows: list[tuple[str, Check]] = []
-    for feed, chunk in zip(feeds, chunks, strict=True):
-        if not len(chunk.rows):
-            absent = "no bar ended by the as-of date: left out of the universe"
-            rows.append((feed.spec.id, Check("coverage", Verdict.BAD, 0, absent)))
-            continue
-        fields = price_series(feed.spec, chunk.rows)
-        series += fields
-        rows += [(feed.spec.id, check) for check in assess(fields, chunk.counted, instant)]
-    assets = tuple(sorted({one.base for one in series}))
-    declared = _declared(settings, root, instant, assets, series)
-    rows += declared.checks
+    others = [
+        (feed.spec.id, Check("kind", Verdict.GOOD, 0, f"{feed.spec.kind}: not asked, a snapshot has only prices"))
+        for feed in opened
+        if feed.spec.kind is not Kind.PRICE
+    ]
+    paths = composite_paths(settings, feeds)
+    prices = price_assets(settings, paths, list(zip(feeds, chunks, strict=True)), instant)
+    assets = tuple(sorted({one.base for one in prices.series}))
+    declared = _declared(settings, root, instant, assets, prices.series)
+    rows = [*others, *prices.checks, *declared.checks]
     return MarketSnapshot(
         as_of=instant,
         assets=assets,
-        series=tuple(series),
+        series=prices.series,
+        sources=prices.sources,
         depth=declared.depth,
         book=declared.book,
         in_force=declared.in_force,
@@ -161,7 +164,7 @@ def _declared(
         checks.append(("parameters", Check("in_force", Verdict.SUSPECT, len(late), detail)))
 
     if settings.depth is not None:
-        depth = read_depth(root / settings.depth, settings.depth, as_of)
+        depth = read_depth(root / settings.depth, settings.depth, as_of, settings.depth_lookback)
     else:
         depth = sample.depth() if sampled else {}
 

@@ -14,13 +14,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from oracle_adapters import parts
 from oracle_adapters.feed import COLUMNS, FOREVER, Chunk, FeedSpec, Kind, increasing, key_columns
-from risk.artifact import Table, canonical_json, json_hash
+from risk.artifact import Column, Table, canonical_json, json_hash
 from risk.errors import DataError, DefectError
 from risk.market import IntArray
 
@@ -218,9 +217,9 @@ def _distinct(spec: FeedSpec, rows: Table) -> IntArray:
     return order[np.concatenate(([True], ~again))]
 
 
-def _ranks(column: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _ranks(column: Column) -> Column:
     """Numbers that sort like the values: texts are slow to compare."""
-    return np.unique(column, return_inverse=True)[1] if column.dtype.kind == "U" else column
+    return parts.numbered(column)[1] if column.dtype.kind == "U" else column
 
 
 def _conflict(spec: FeedSpec, rows: Table, name: str, pair: Sequence[int]) -> DataError:

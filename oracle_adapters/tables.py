@@ -1,7 +1,7 @@
 """Positions, depth and dates of changes from CSV files, with errors that name file, row and column.
 
 A file may carry a column ``known_at``; then the last vintage known at the as-of date counts, of positions the
-whole book and of depth each pair's curve. Without it the rows are declared, whatever the date.
+whole book and of depth the curve of each pair and venue. Without it the rows are declared, whatever the date.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ import numpy as np
 
 from oracle_adapters.files import read_header, read_rows
 from risk.errors import DataError, InputError
+from risk.liquidity import combine_curves, to_marginal, worst_curve
 from risk.market import Book, Impact, LiquidityCurve, Origin
 from risk.parameters import Key
 from risk.units import parse_instant
 
 KNOWN_AT = "known_at"
+VENUE = "venue"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,38 +90,90 @@ def read_book(path: Path, file: str, assets: Sequence[str], as_of: int | None) -
     return Book(tuple(accounts), tuple(place), collateral, debt, Origin.DECLARED), unpriced
 
 
-def read_depth(path: Path, file: str, as_of: int | None) -> dict[str, LiquidityCurve]:
+def read_depth(path: Path, file: str, as_of: int | None, lookback: int | None = None) -> dict[str, LiquidityCurve]:
     """Liquidity curves by pair from ``pair,kind,origin,size_usd,impact``, a row a point, impact as a fraction.
+
+    With a column ``venue`` the curves of a pair's venues, each in its last vintage, are combined. With a
+    look-back the least depth of every moment at which one of them changed within it counts.
+
+    Parameters
+    ----------
+    path, file
+        Where the file is, and the name to give it in messages.
+    as_of
+        Instant whose vintage counts; None for the last.
+    lookback
+        Seconds before `as_of` (before the last vintage, where there is none) to take the worst of; None for now.
 
     Raises
     ------
     DataError
-        For a pair that is not written base/quote, an unknown kind or origin, or a curve that is not monotone.
+        For a pair that is not written base/quote, an unknown kind or origin, a curve that is not monotone, and
+        average curves that cannot be combined.
     """
-    lines = list(_lines(path, file, ("pair", "kind", "origin", "size_usd", "impact")))
+    optional = [name for name in (VENUE,) if name in read_header(path, file)]
+    lines = list(_lines(path, file, ("pair", "kind", "origin", "size_usd", "impact", *optional)))
     curves = {}
     for pair in sorted({line.cells["pair"] for line in lines}):
-        points = _vintage([line for line in lines if line.cells["pair"] == pair], as_of)
-        if not points:
-            continue
-        base, slash, quote = pair.partition("/")
-        head = points[0]
-        if not (base and slash and quote):
-            raise _wrong("a pair is written base/quote", head, "pair", file)
-        for line in points:
-            if (line.cells["kind"], line.cells["origin"]) != (head.cells["kind"], head.cells["origin"]):
-                raise _wrong(f"the points of {pair} differ in kind or origin", line, "kind", file)
-        if head.cells["kind"] not in [kind.value for kind in Impact]:
-            raise _wrong(f"unknown kind; known are {', '.join(Impact)}", head, "kind", file)
-        if head.cells["origin"] not in [origin.value for origin in Origin]:
-            raise _wrong(f"unknown origin; known are {', '.join(Origin)}", head, "origin", file)
-        sizes, impacts = ([_amount(line, name, file) for line in points] for name in ("size_usd", "impact"))
-        kind, origin = Impact(head.cells["kind"]), Origin(head.cells["origin"])
-        try:
-            curves[pair] = LiquidityCurve(base, quote, np.array(sizes), np.array(impacts), kind, origin)
-        except DataError as error:
-            raise error.at(file=file, field=f"row {head.number}") from None
+        of_pair = [line for line in lines if line.cells["pair"] == pair]
+        moments = [
+            _combined(_venues(of_pair, pair, instant, file), file) for instant in _moments(of_pair, as_of, lookback)
+        ]
+        found = [curve for curve in moments if curve is not None]
+        if found:
+            curves[pair] = found[0] if len(found) == 1 else worst_curve(found)
     return curves
+
+
+def _moments(lines: Sequence[_Line], as_of: int | None, lookback: int | None) -> list[int | None]:
+    """The instant itself, and with a look-back those at which a vintage appeared within it."""
+    dates = sorted({line.known_at for line in lines if line.known_at is not None})
+    last = as_of if as_of is not None else dates[-1] if dates else None
+    if lookback is None or last is None:
+        return [as_of]
+    return [last - lookback, *(date for date in dates if last - lookback < date <= last)]
+
+
+def _venues(lines: Sequence[_Line], pair: str, as_of: int | None, file: str) -> list[tuple[int, LiquidityCurve]]:
+    """The curve of each venue that had one then, with the line where it begins."""
+    found = []
+    for venue in sorted({line.cells.get(VENUE, "") for line in lines}):
+        points = _vintage([line for line in lines if line.cells.get(VENUE, "") == venue], as_of)
+        if points:
+            found.append((points[0].number, _curve(points, pair, file)))
+    return found
+
+
+def _combined(venues: Sequence[tuple[int, LiquidityCurve]], file: str) -> LiquidityCurve | None:
+    if len(venues) < 2:
+        return venues[0][1] if venues else None
+    for number, curve in venues:
+        try:
+            to_marginal(curve)
+        except DataError as error:
+            error.field = None
+            raise error.at(file=file, field=f"row {number}") from None
+    return combine_curves([curve for _, curve in venues])
+
+
+def _curve(points: Sequence[_Line], pair: str, file: str) -> LiquidityCurve:
+    base, slash, quote = pair.partition("/")
+    head = points[0]
+    if not (base and slash and quote):
+        raise _wrong("a pair is written base/quote", head, "pair", file)
+    for line in points:
+        if (line.cells["kind"], line.cells["origin"]) != (head.cells["kind"], head.cells["origin"]):
+            raise _wrong(f"the points of {pair} differ in kind or origin", line, "kind", file)
+    if head.cells["kind"] not in [kind.value for kind in Impact]:
+        raise _wrong(f"unknown kind; known are {', '.join(Impact)}", head, "kind", file)
+    if head.cells["origin"] not in [origin.value for origin in Origin]:
+        raise _wrong(f"unknown origin; known are {', '.join(Origin)}", head, "origin", file)
+    sizes, impacts = ([_amount(line, name, file) for line in points] for name in ("size_usd", "impact"))
+    kind, origin = Impact(head.cells["kind"]), Origin(head.cells["origin"])
+    try:
+        return LiquidityCurve(base, quote, np.array(sizes), np.array(impacts), kind, origin)
+    except DataError as error:
+        raise error.at(file=file, field=f"row {head.number}") from None
 
 
 def read_changed_at(path: Path, file: str) -> dict[Key, int]:

@@ -25,6 +25,7 @@ from risk.protocols.proposal import EncodedProposal
 from risk.recommendation import Derivation, Operation, Recommendation, Term
 from risk.settings import Settings
 from risk.units import GRIDS, Dimension, Ratio
+from risk.validation.inventory import register
 
 SCHEMA = "riskcal/proposal/1"
 
@@ -95,12 +96,13 @@ def build_content(
         "models": {
             "figures": tables.quoted_figures(calibration),
             "n_figures": len(calibration.figures),
-            "race": tables.of_assets(calibration.race, calibration),
+            "race": tables.race_of_assets(calibration),
             "all_races": tables.from_table(calibration.race),
             "track_record": tables.from_table(record),
             "pooled_exceptions": tables.pooled_exceptions(record),
             "all_track_records": tables.from_table(calibration.track_record),
             "assumptions": tables.from_table(calibration.assumptions),
+            "inventory": tables.from_table(register(calibration.assumptions)),
             "unavailable": tables.from_table(calibration.unavailable),
             "subjects": _models(calibration),
             "dependence": _dependence(calibration),

@@ -39,6 +39,13 @@ _TITLES = {
     "p_one_sided": "p, one-sided",
     "p_two_sided": "p, two-sided",
     "p_value": "p",
+    "better_p_value": "p, not better",
+    "set_p_value": "p of the set",
+    "in_set": "In the set",
+    "crps": "CRPS",
+    "fz0": "FZ0",
+    "fz0_better_p_value": "FZ0: p, not better",
+    "fz0_set_p_value": "FZ0: p of the set",
 }
 _ENDINGS: tuple[tuple[str, Callable[[Any], str]], ...] = (
     ("p_value", wording.p_value),
@@ -92,6 +99,26 @@ def of_assets(table: Table, calibration: Calibration, **equal: object) -> dict[s
     part = table.where(**{name: value for name, value in equal.items() if name in table.columns})
     kept = np.isin(part["subject"], sorted(calibration.assets)) if len(part) else np.empty(0, dtype=bool)
     return from_table(Table({name: column[kept] for name, column in part.columns.items()}))
+
+
+_RACE_COLUMNS = (
+    "subject",
+    "model",
+    "score",
+    "difference",
+    "better_p_value",
+    "set_p_value",
+    "in_set",
+    "winner",
+    "status",
+)
+
+
+def race_of_assets(calibration: Calibration) -> dict[str, Any]:
+    """The races of assets, with the columns that decide them; all columns are in the races of every subject."""
+    race = calibration.race
+    shown = Table({name: race[name] for name in _RACE_COLUMNS if name in race.columns})
+    return of_assets(shown, calibration)
 
 
 def won_track_record(calibration: Calibration) -> Table:

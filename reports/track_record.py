@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from reports import wording
 from risk.artifact import Table
 from risk.calibration import Side
-from risk.tails.backtest import LEVEL, QUOTED
+from risk.tails.backtest import QUOTED
+from risk.tails.record_tables import LEVEL
 from risk.track_record import TrackRecord
 
 POOLED_COLUMNS = ("Bars", "Side", "Confidence", "Assets", "Forecasts", "Exceptions", "Rate", "90 % interval",
                   "EWMA-t", "Quantile loss", "p", "FZ0", "p")  # fmt: skip
 ASSET_COLUMNS = ("Asset", "Bars", "From", "To", "Forecasts", "Exceptions", "Expected", "p", "Passes", "EWMA-t",
                  "Quantile loss", "FZ0", "Weak")  # fmt: skip
+BRIER_COLUMNS = ("Bars", "A fall beyond", "Forecasts", "Came", "Brier", "EWMA-t", "p", "Reliability", "Resolution",
+                 "Uncertainty", "Outside their limits")  # fmt: skip
 CRITERIA_COLUMNS = ("Bars", "Criterion", "Required", "Found", "Met", "Detail")
 MODEL_COLUMNS = ("Asset", "In use", "Alarms, then the benchmark for a while", "Status")
 
@@ -52,6 +57,23 @@ def pooled_rows(found: TrackRecord) -> list[tuple[str, ...]]:
         )
         for row in found.pooled.rows()
     ]  # fmt: skip
+
+
+def brier_rows(found: TrackRecord) -> list[tuple[str, ...]]:
+    """A row a threshold: Brier score of its probability, its parts, and bins of the diagram outside their limits."""
+    rows = []
+    for row in found.brier.rows():
+        bins = found.reliability.where(interval=row["interval"], threshold=row["threshold"])
+        outside = int(np.sum((bins["frequency"] < bins["lower"]) | (bins["frequency"] > bins["upper"])))
+        parts = (f"{row[name]:.2e}" for name in ("reliability", "resolution", "uncertainty"))
+        rows.append(
+            (
+                wording.duration(row["interval"]), wording.percent(row["threshold"], 0), f"{row['n']:,}",
+                f"{row['events']:,}", f"{row['brier']:.3e}", f"{row['benchmark_brier']:.3e}",
+                wording.p_value(row["better_p_value"]), *parts, f"{outside} of {len(bins)} bins",
+            )
+        )  # fmt: skip
+    return rows
 
 
 def quoted(found: TrackRecord) -> Table:
@@ -106,7 +128,7 @@ def losses(found: TrackRecord) -> list[str]:
         ):
             if rejected := own.take(own[name] < LEVEL)["subject"].tolist():
                 sentences.append(
-                    f"{bars} bars: {title} at 5 % for {len(rejected)} of {n}, where {n * LEVEL:.0f} are expected by "
+                    f"{bars} bars: {title} at 5 % for {len(rejected)} of {n}, where {n * LEVEL:.1f} are expected by "
                     f"chance: {', '.join(rejected)}."
                 )
     sentences += [f"{row['subject']} has no record: {row['reason']}." for row in found.unavailable.rows()]
@@ -129,6 +151,9 @@ def markdown(found: TrackRecord) -> str:
         "## Asset by asset, falls at 99 %",
         "*Expected* is the binomial expectation, p of so many exceptions or more. *EWMA-t* counts the benchmark's.",
         _grid(ASSET_COLUMNS, asset_rows(found)),
+        "## Probability of a fall beyond a threshold",
+        "Reliability should be small, resolution large. Limits hold 90 % of bins if assets are independent: not here.",
+        _grid(BRIER_COLUMNS, brier_rows(found)),
         "## Models in use",
         _grid(MODEL_COLUMNS, model_rows(found)),
     ]

@@ -33,6 +33,10 @@ class FileFeed(Model):
         Zone of times that carry none.
     start, stop
         Rows stamped before `start`, or at or after `stop` (ISO dates), are another asset's: dropped and counted.
+    decimals
+        Decimals of prices that are written as an oracle's raw integers; None for prices as they are.
+    heartbeat
+        Longest time between two updates of an on-chain feed; None for bars, which are due every interval.
     """
 
     kind: Literal["files"]
@@ -46,6 +50,8 @@ class FileFeed(Model):
     timezone: str = "UTC"
     start: str | None = None
     stop: str | None = None
+    decimals: int | None = Field(default=None, ge=0, le=36)
+    heartbeat: Duration | None = None
 
 
 class SampleFeed(Model):
@@ -128,6 +134,11 @@ class ExchangeFeed(Model):
     api_key_env: Variable | None = None
     secret_env: Variable | None = None
     password_env: Variable | None = None
+
+    @property
+    def quote(self) -> str:
+        """Currency of the prices: that of the symbol, as the market quotes it."""
+        return self.symbol.partition("/")[2].partition(":")[0]
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

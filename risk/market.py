@@ -6,7 +6,7 @@ know it; a bar is known at its end. When we fetched it is outside every artifact
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -22,6 +22,7 @@ from risk.structure import no_structure
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 NUMERAIRE = "USD"
 """The unit of account; as a debt asset its price is one by definition."""
 
@@ -76,9 +77,8 @@ class PriceSeries:
     value: FloatArray
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "observed_at", frozen(self.observed_at, np.int64))
-        object.__setattr__(self, "known_at", frozen(self.known_at, np.int64))
-        object.__setattr__(self, "value", frozen(self.value))
+        for name, dtype in (("observed_at", np.int64), ("known_at", np.int64), ("value", np.float64)):
+            object.__setattr__(self, name, frozen(getattr(self, name), dtype))
         if not len(self.observed_at) == len(self.known_at) == len(self.value):
             raise DataError("times and values differ in length", field=self.id)
         if not np.isfinite(self.value).all():
@@ -266,7 +266,9 @@ class MarketSnapshot:
     assets
         Assets in the universe as of the date.
     series
-        Price series by source; the close of an asset is `close`.
+        Fields of each asset's price in US dollars; the close of an asset is `close`.
+    sources
+        Fields of feeds and composites behind these prices, which are nobody's price themselves.
     depth
         Liquidity curve by ``base/quote``.
     book
@@ -294,8 +296,9 @@ class MarketSnapshot:
     inputs: Mapping[str, str] = field(default_factory=dict)
     settings_hash: str = ""
     structure: Table = field(default_factory=no_structure)
+    sources: tuple[PriceSeries, ...] = ()
 
-    SCHEMA = "riskcal/snapshot/1"
+    SCHEMA = "riskcal/snapshot/2"
 
     def field_of(self, asset: str, field: str) -> PriceSeries | None:
         """The series of one field of an asset, or None."""
@@ -360,16 +363,17 @@ class MarketSnapshot:
     def artifact(self) -> Artifact:
         """Logical content, for hashing and for the run folder."""
         head = ("id", "base", "quote", "source", "field", "interval")
+        every = (*self.series, *self.sources)
         listed = Table.from_rows(
-            {name: "i8" if name == "interval" else "str" for name in head},
-            ([getattr(s, name) for name in head] for s in self.series),
+            {**{name: "i8" if name == "interval" else "str" for name in head}, "is_price": "bool"},
+            ([*(getattr(s, name) for name in head), i < len(self.series)] for i, s in enumerate(every)),
         )
         prices = Table(
             {
-                "series": np.repeat(np.arange(len(self.series)), [len(s) for s in self.series]),
-                "observed_at": _joined((s.observed_at for s in self.series), np.int64),
-                "known_at": _joined((s.known_at for s in self.series), np.int64),
-                "value": _joined((s.value for s in self.series), np.float64),
+                "series": np.repeat(np.arange(len(every)), [len(s) for s in every]),
+                "observed_at": np.concatenate([np.empty(0, np.int64), *(s.observed_at for s in every)]),
+                "known_at": np.concatenate([np.empty(0, np.int64), *(s.known_at for s in every)]),
+                "value": np.concatenate([np.empty(0), *(s.value for s in every)]),
             }
         )
         depth = Table.from_rows(
@@ -406,11 +410,11 @@ class MarketSnapshot:
         """Rebuild from logical content."""
         document, tables = artifact.document, artifact.tables
         prices = tables["prices"]
-        series = []
+        series: dict[bool, list[PriceSeries]] = {True: [], False: []}
         for index, row in enumerate(tables["series"].rows()):
             mask = prices["series"] == index
             part = {name: prices[name][mask] for name in ("observed_at", "known_at", "value")}
-            series.append(PriceSeries(**row, **part))
+            series[bool(row.pop("is_price"))].append(PriceSeries(**row, **part))
         depth = {}
         for pair in dict.fromkeys(tables["depth"]["pair"].tolist()):
             points = tables["depth"].where(pair=pair)
@@ -429,7 +433,8 @@ class MarketSnapshot:
         return cls(
             as_of=int(document["as_of"]),
             assets=tuple(document["assets"]),
-            series=tuple(series),
+            series=tuple(series[True]),
+            sources=tuple(series[False]),
             depth=MappingProxyType(depth),
             book=book,
             in_force=ParameterSet.from_texts(document["in_force"]),
@@ -441,7 +446,3 @@ class MarketSnapshot:
             settings_hash=artifact.settings_hash,
             structure=tables.get("structure", no_structure()),
         )
-
-
-def _joined(arrays: Iterable[npt.NDArray[Any]], dtype: type) -> npt.NDArray[Any]:
-    return np.concatenate([np.empty(0, dtype=dtype), *arrays])

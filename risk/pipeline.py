@@ -15,8 +15,9 @@ from risk.protocols.proposal import EncodedProposal, encode_proposal
 from risk.recommendation import Recommendation
 from risk.settings import Settings
 from risk.stress.run import BookLossModel
-from risk.tails.backtest import assemble_track_record, backtest_subjects
+from risk.tails.backtest import backtest_subjects
 from risk.tails.calibrate import assemble, calibrate_subjects, residuals_by_asset
+from risk.tails.record_tables import assemble_track_record
 from risk.track_record import TrackRecord
 
 

@@ -16,6 +16,8 @@ from risk.errors import SettingsError
 from risk.feed_settings import Feed
 from risk.market import NUMERAIRE
 from risk.parameters import SPECS
+from risk.price_graph import Edge, Pair, price_paths
+from risk.price_settings import Aggregation, Composite
 from risk.setting_types import Address, Dollars, Duration, Fraction, Model, Name, unit_reader
 from risk.state_settings import StateSource
 from risk.units import Dimension
@@ -203,6 +205,9 @@ class Policy(Model):
         Confidence of margins.
     stress_weight, stress_window
         Weight of the stressed window in the margin blend, and its length in bars.
+    threshold_error, threshold_paths
+        Paths behind a threshold are doubled until its Monte-Carlo standard error is within the first, or there are as
+        many as the second.
     tiers
         Notional limits of the margin tiers, ascending; the last has no further tier.
     liquidation_fee
@@ -220,6 +225,8 @@ class Policy(Model):
     margin_confidence: Fraction = 0.99
     stress_weight: Fraction = 0.25
     stress_window: int = Field(default=250, ge=100)
+    threshold_error: Fraction = 0.01
+    threshold_paths: int = Field(default=400_000, ge=1000, le=10_000_000)
     tiers: tuple[Dollars, ...] = (1_000_000.0, 5_000_000.0)
     liquidation_fee: Fraction = 0.01
     calm_fee: Fraction = 0.0005
@@ -283,9 +290,13 @@ class Settings(Model):
         Parameters in force (TOML), and when each last changed (CSV ``key,changed_at``).
     positions, depth
         CSV ``account,asset,collateral,debt`` in whole tokens, and ``pair,kind,origin,size_usd,impact``. With a
-        column ``known_at`` the last vintage known at the as-of date is used.
+        column ``known_at`` the last vintage known at the as-of date is used; curves of a column ``venue`` are combined.
+    depth_lookback
+        Time before the as-of date of which the least depth counts; None for the depth known then.
     store
         Folder that fetched rows are kept in; a run then reads them there and asks no source.
+    composites
+        Prices that are products of others, by ``base/quote``.
     """
 
     seed: int = Field(ge=0, lt=2**63)
@@ -293,6 +304,8 @@ class Settings(Model):
     markets: Mapping[Name, Market] = Field(min_length=1)
     assets: Mapping[Name, Asset] = Field(min_length=1)
     feeds: tuple[Feed, ...] = Field(min_length=1)
+    composites: Mapping[str, Composite] = Field(default_factory=dict)
+    aggregation: Aggregation = Aggregation()
     appetite: Appetite
     execution: Execution
     models: Models = Models()
@@ -306,6 +319,7 @@ class Settings(Model):
     depth: str | None = None
     store: str | None = None
     fetch: Fetch = Fetch()
+    depth_lookback: Duration | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
@@ -330,7 +344,17 @@ class Settings(Model):
             raise ValueError(f"positions: they are read on chain, too; set markets.{own[0]}.state.positions to false")
         if list(self.policy.bonus_grid) != sorted(set(self.policy.bonus_grid)):
             raise ValueError("policy.bonus_grid: must ascend")
+        price_paths([e for n in range(len(self.feeds)) for e in self.edges(n)], self.composites, self.assets)
         return self
+
+    def edges(self, number: int) -> list[Edge]:
+        """What a feed adds to the graph of prices; of a kind that is many assets at once, any may be one of them."""
+        feed, name = self.feeds[number], f"feeds.{number}"
+        if getattr(feed, "data", "ohlcv") != "ohlcv":
+            return []
+        if (asset := getattr(feed, "asset", None)) is None:
+            return [Edge(Pair(asset, NUMERAIRE), name) for asset in self.assets]
+        return [Edge(Pair(asset, getattr(feed, "quote", NUMERAIRE)), name, getattr(feed, "decimals", None))]
 
     def part(self, *names: str) -> dict[str, Any]:
         """The named top-level parts as canonical content, for the hash of what a stage reads."""

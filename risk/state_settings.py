@@ -30,7 +30,7 @@ class StateSource(Model):
         Whether accounts are read, too.
     """
 
-    url_env: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$", max_length=64)]
+    url_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
     contract: Address
     steward: Address | None = None
     first_block: int = Field(default=0, ge=0)

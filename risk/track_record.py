@@ -1,6 +1,6 @@
 """The track record: how forecasts made before each bar fared over all assets, and the bar that riskcal sets itself.
 
-Only the type and its tables: `risk.tails.backtest` fills them in.
+Only the type and its tables: `risk.tails.record_tables` fills them in.
 """
 
 from __future__ import annotations
@@ -42,6 +42,15 @@ EXCEPTION_SCHEMA = {
     "value_at_risk": "f8",
 }  # fmt: skip
 """Every exception at 99 % with its date: loss and value at risk as simple moves, positive fractions."""
+BRIER_SCHEMA = {
+    "interval": "i8", "threshold": "f8", "n": "i8", "events": "i8", "brier": "f8", "benchmark_brier": "f8",
+    "better_p_value": "f8", "reliability": "f8", "resolution": "f8", "uncertainty": "f8", "within_bins": "f8",
+}  # fmt: skip
+"""Brier score of the probability of a fall beyond a threshold within a bar, all subjects together, with its parts."""
+RELIABILITY_SCHEMA = {
+    "interval": "i8", "threshold": "f8", "forecast": "f8", "frequency": "f8", "lower": "f8", "upper": "f8", "n": "i8",
+}  # fmt: skip
+"""Bins of the reliability diagram behind each Brier score; limits as if assets were independent, so too narrow."""
 MODEL_SCHEMA = {
     "subject": "str", "model": "str", "n": "i8", "share": "f8", "log_score": "f8", "alarms": "str",
     "status": "str",
@@ -59,8 +68,9 @@ class TrackRecord:
     ----------
     as_of
         Unix seconds; nothing in it was known later.
-    record, pooled, criteria, exceptions, models
-        Tables of `RECORD_SCHEMA`, `POOLED_SCHEMA`, `CRITERIA_SCHEMA`, `EXCEPTION_SCHEMA`, `MODEL_SCHEMA`.
+    record, pooled, criteria, brier, reliability, exceptions, models
+        Tables of `RECORD_SCHEMA`, `POOLED_SCHEMA`, `CRITERIA_SCHEMA`, `BRIER_SCHEMA`, `RELIABILITY_SCHEMA`,
+        `EXCEPTION_SCHEMA`, `MODEL_SCHEMA`.
     unavailable
         Table ``subject, reason``: every subject without a record, and why.
     """
@@ -69,6 +79,8 @@ class TrackRecord:
     record: Table
     pooled: Table
     criteria: Table
+    brier: Table
+    reliability: Table
     exceptions: Table
     models: Table
     unavailable: Table
@@ -95,4 +107,4 @@ class TrackRecord:
                    settings_hash=artifact.settings_hash)  # fmt: skip
 
 
-_TABLES = ("record", "pooled", "criteria", "exceptions", "models", "unavailable")
+_TABLES = ("record", "pooled", "criteria", "brier", "reliability", "exceptions", "models", "unavailable")

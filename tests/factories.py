@@ -121,6 +121,7 @@ _SETTINGS: dict[str, Any] = {
         "user_margin_horizon": "1d",
     },
     "models": {"posterior_draws": 20, "paths_per_draw": 50, "monte_carlo_paths": 400},
+    "policy": {"threshold_paths": 5000},
     "bounds": {
         "collateral_factor": {"step": "0.5%", "minimum_delay": "3d"},
         "liquidation_threshold": {"step": "0.5%", "minimum_delay": "3d"},
@@ -322,7 +323,7 @@ def make_calibration(snapshot: MarketSnapshot | None = None, settings: Settings 
                 strict=True,
             )
         ]  # fmt: skip
-        assumptions.append((name, "independent shocks", "ljung_box", 10.0, 0.4, "holds"))
+        assumptions.append((name, "independent shocks", "ljung_box", 10.0, 0.4, "holds", "gjr_t"))
     free = np.array([name in {"BTC", "ETH", "LINK", "WSTETH"} for name in snapshot.assets], dtype=float)
     correlation = np.eye(len(snapshot.assets)) * 0.4 + 0.6 * np.outer(free, free) + np.diag(0.6 * (1 - free))
     schema = {"subject": "str", "model": "str"}
@@ -345,7 +346,7 @@ def make_calibration(snapshot: MarketSnapshot | None = None, settings: Settings 
         ),
         assumptions=Table.from_rows(
             {"subject": "str", "assumption": "str", "test": "str", "statistic": "f8", "p_value": "f8",
-             "verdict": "str"},
+             "verdict": "str", "model": "str"},
             assumptions,
         ),
         assets=assets,

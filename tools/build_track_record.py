@@ -19,7 +19,8 @@ INTRODUCTION = """Made by `python -m tools.build_track_record`; a part alone by 
 Dead assets are in, LUNA until its halt and FTT until its end. No setting was chosen per asset. Two rules were settled
 after a first look at these data, so the record is not blind to them: EWMA-t is no contestant on a tie (in use on a
 tie it had too many exceptions), and no forecast is made before the first pooled prior. Models are the plain parametric
-ones that race; the figures of a calibration add smoothed tails and parameter uncertainty, which is not tested here."""
+ones that race; the figures of a calibration add smoothed tails and parameter uncertainty, which is not tested here,
+nor is how often the intervals of the policy's output cover."""
 
 
 def page() -> str:

@@ -91,7 +91,7 @@ class Bars:
 
         pages = walk(
             read, first=first, start=start, stop=min(stop, now + 1), now=now,
-            apart=self._interval, step=limit * self._interval, lag=self._interval, source=self._spec.id,
+            apart=self._interval, step=limit * self._interval, full=limit, lag=self._interval, source=self._spec.id,
         )  # fmt: skip
         for records, counted in pages:
             table, left_out = _rows(records, in_base=in_base)

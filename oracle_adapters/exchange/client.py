@@ -209,16 +209,15 @@ class Venue:
 
 
 @cache
-def _shared(name: str, base_url: str | None, keys: tuple[tuple[str, str], ...]) -> Venue:
-    return Venue(name, base_url=base_url, keys=dict(keys))
+def _shared(name: str, base_url: str | None, keys: tuple[tuple[str, str], ...], manners: Manners) -> Venue:
+    return Venue(name, base_url=base_url, keys=dict(keys), transport=shared_transport(f"exchange:{name}", manners))
 
 
-def open_venue(settings: ExchangeFeed) -> Venue:
+def open_venue(settings: ExchangeFeed, manners: Manners | None = None) -> Venue:
     """The one client of an exchange in this process, so that its feeds share its pace and its list of markets."""
     named = {"apiKey": settings.api_key_env, "secret": settings.secret_env, "password": settings.password_env}
-    return _shared(
-        settings.exchange, settings.base_url, tuple((key, name) for key, name in named.items() if name is not None)
-    )
+    keys = tuple((key, name) for key, name in named.items() if name is not None)
+    return _shared(settings.exchange, settings.base_url, keys, manners or Manners())
 
 
 def source_of(settings: ExchangeFeed) -> str:

@@ -16,6 +16,8 @@ from risk.feed_settings import ExchangeFeed
 _PAGE = 100
 """Records asked for at once: what every venue grants."""
 _HOUR = 3600
+_OKX = ("okx", "okxus", "myokx")
+"""OKX gives the newest of what follows ``before``; ccxt leaves out its other bound, ``after``."""
 _INTEREST = {"open_interest": "openInterestAmount", "open_interest_value": "openInterestValue"}
 
 
@@ -64,11 +66,21 @@ class FundingRates:
         def read(since: int, until: int) -> list[Record]:
             what = f"funding rates of {symbol} from {written(since)}"
             bounds = {"until": until * 1000}
+            if self._venue.name in _OKX:
+                bounds["after"] = until * 1000
             page = self._venue.call("fetch_funding_rate_history", symbol, since * 1000, _PAGE, bounds, what=what)
             return [_rate(entry, source) for entry in page]
 
         pages = walk(
-            read, first=first, start=start, stop=min(stop, now + 1), now=now, apart=1, step=_PAGE * _HOUR, source=source
+            read,
+            first=first,
+            start=start,
+            stop=min(stop, now + 1),
+            now=now,
+            apart=1,
+            step=_PAGE * _HOUR,
+            full=_PAGE,
+            source=source,
         )
         for records, counted in pages:
             rows = [(at, "rate", known, values[0]) for at, known, values in records]
@@ -150,7 +162,7 @@ class OpenInterest:
 
         pages = walk(
             read, first=first, start=start, stop=min(stop, now + 1), now=now,
-            apart=interval, step=_PAGE * interval, lag=interval, source=source,
+            apart=interval, step=_PAGE * interval, full=_PAGE, lag=interval, source=source,
         )  # fmt: skip
         for records, counted in pages:
             yield _interest_chunk(records, counted)
@@ -163,7 +175,9 @@ def _spec(settings: ExchangeFeed) -> FeedSpec:
 
 def _rate(entry: Mapping[str, Any], source: str) -> Record:
     at, known = seconds(entry.get("timestamp"), source)
-    return Record(at, known, (figure(entry.get("fundingRate"), source, f"rate of {written(at)}", above=None),))
+    # Deribit tells each hour the rate of the last eight, which would count every hour eight times; and that of one.
+    rate = (entry.get("info") or {}).get("interest_1h", entry.get("fundingRate"))
+    return Record(at, known, (figure(rate, source, f"rate of {written(at)}", above=None),))
 
 
 def _interest(told: Mapping[str, Any], source: str, at: int) -> tuple[float | None, ...]:

@@ -12,6 +12,8 @@ from typing import NamedTuple
 from oracle_adapters.exchange.client import CLOCK_REMEDY, SKEW
 from risk.errors import DataError, SettingsError
 
+_DAY = 86400
+
 
 class Record(NamedTuple):
     """One datum of a venue: the second it is stamped, the second it became known, and its figures."""
@@ -34,13 +36,15 @@ def walk(
     now: int,
     apart: int,
     step: int,
+    full: int,
     lag: int = 0,
     source: str,
 ) -> Iterator[Page]:
     """Records with ``start <= known < stop`` that are stamped from `first` on, each once and in order.
 
     A page that brings nothing new does not end the walk, for a market that was halted for months has such pages:
-    the walk goes on by `step` until `stop`.
+    the walk goes on by `step` until `stop`. A full page of the newest records, far from what was asked for, is a
+    venue that keeps no more (Kraken keeps 720 bars): this is counted as ``history_cut``.
 
     Parameters
     ----------
@@ -50,8 +54,8 @@ def walk(
         Unix seconds; a record stamped over a minute later is refused.
     apart
         Least seconds between two stamps.
-    step
-        Seconds that a page can span at most.
+    step, full
+        Seconds that a page can span at most, and records that it can hold.
     lag
         Least seconds from stamp to known.
     source
@@ -92,6 +96,8 @@ def walk(
             if at - before < apart:
                 remedy = "The venue's bars are not of the feed's timeframe"
                 raise DataError(f"two stamps are {at - before} s apart", file=source, field=written(at), remedy=remedy)
+        if fresh and fresh[0].time >= cursor + step and len(fresh) + 1 >= full:
+            counted["history_cut"] += fresh[-1].time >= now - max(2 * apart, _DAY) and fresh[0].known < stop
         yield [r for r in fresh if start <= r.known < stop], {name: n for name, n in counted.items() if n}
         last = page or last
         cursor = fresh[-1].time + apart if fresh else cursor + step

@@ -139,7 +139,10 @@ def read_deribit(summaries: Iterable[Mapping[str, Any]]) -> Read:
             unread += 1
             continue
         base, linear, day, month, year, strike, side = match.groups()
-        expiry = datetime(2000 + int(year), _MONTHS.index(month) + 1, int(day), _DERIBIT_HOUR, tzinfo=UTC)
+        try:
+            expiry = datetime(2000 + int(year), _MONTHS.index(month) + 1, int(day), _DERIBIT_HOUR, tzinfo=UTC)
+        except ValueError as error:
+            raise DataError("no such day", file="deribit", field=match[0]) from error
         if isinstance(stamp := row.get("creation_timestamp"), (int, float)):
             stamps.append(stamp)
         volatility = row.get("mark_iv")

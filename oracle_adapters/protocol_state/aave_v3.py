@@ -18,7 +18,7 @@ from oracle_adapters.protocol_state.state import Fact, MarketState, Token, count
 from oracle_adapters.quality import Check
 from oracle_adapters.rpc import Block, Log, Node
 from risk.errors import DataError, SettingsError
-from risk.market import Book, StepBound
+from risk.market import Book, StepBound, Verdict
 from risk.parameters import Key
 from risk.protocols.aave_v3 import HUNDRED_PERCENT, TRIPLE, quantity
 from risk.protocols.aave_v3_state import (
@@ -37,6 +37,8 @@ from risk.settings import Settings
 from risk.state_settings import StateSource
 from risk.units import Quantity
 
+LAST_REVISION = 10
+"""Revision of the pool of version 3.6, the last whose events are known."""
 _RESERVE_DATA = (
     "getReserveData(address)(uint256,uint128,uint128,uint128,uint128,uint128,uint40,uint16,"
     "address,address,address,address,uint128,uint128,uint128)"
@@ -148,6 +150,9 @@ def read_aave_v3(
     missing = {asset.symbol or name for name, asset in settings.assets.items() if asset.reserve == market}
     halted = [str(r.name) for r in own if r.raw("frozen") or r.raw("paused") or not r.raw("active")]
     undeclared = [reserve.address for reserve in reserves if reserve.name is None]
+    if revision > LAST_REVISION:
+        newer = f"the pool's revision is later than {LAST_REVISION}: what it says in another form is not read"
+        checks.append(Check("revision", Verdict.SUSPECT, revision, newer))
     checks += counted("undeclared", undeclared, "reserves of the pool that no asset declares, so they are left out")
     checks += counted("absent", sorted(missing - {str(r.name) for r in own}), "declared reserves that the pool lacks")
     checks += counted("halted", halted, "reserves that are frozen, paused or not active")

@@ -50,7 +50,10 @@ def read_states(settings: Settings, as_of: int, assets: Sequence[str]) -> list[M
         if (source := declared.state) is None:
             continue
         node = Node(
-            secret(source.url_env), name=source.url_env, chain_id=declared.chain_id, confirmations=source.confirmations
+            secret(source.url_env),
+            name=f"node:{source.url_env}",
+            chain_id=declared.chain_id,
+            confirmations=source.confirmations,
         )
         block = node.block_at(as_of, low=source.first_block)
         found.append(READERS[declared.protocol](market, settings, source, node, block, assets))

@@ -85,14 +85,12 @@ def _others(start: Start, shown: set[str]) -> list[dict[str, Any]]:
 
 
 def _rows(snapshot: MarketSnapshot) -> list[dict[str, Any]]:
-    """A row a feed, and one a thing that was checked and is no feed, such as the positions."""
-    checks: dict[str, list[dict[str, Any]]] = {series.id: [] for series in snapshot.series}
+    """A row a price or source of one, and one a thing that was checked and is no feed, such as the positions."""
+    every = (*snapshot.series, *snapshot.sources)
+    checks: dict[str, list[dict[str, Any]]] = {series.id: [] for series in every}
     for row in snapshot.quality.rows():
         checks.setdefault(row["series"], []).append(row)
-    return [
-        _row(name, [s for s in snapshot.series if s.id == name], found, snapshot.as_of)
-        for name, found in checks.items()
-    ]
+    return [_row(name, [s for s in every if s.id == name], found, snapshot.as_of) for name, found in checks.items()]
 
 
 def _row(name: str, series: Sequence[PriceSeries], checks: Sequence[dict[str, Any]], as_of: int) -> dict[str, Any]:

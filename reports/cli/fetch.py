@@ -103,7 +103,8 @@ def _show(found: Sequence[Fetched], unreached: Sequence[SourceError], *, as_json
     from reports import wording
     from reports.cli import screen
 
-    errors = [mask(str(error)) for error in (*unreached, *(one.error for one in found if one.error is not None))]
+    errors = [str(error) for error in unreached]
+    errors += [_named(one.spec.id, str(one.error)) for one in found if one.error is not None]
     if as_json:
         options.print_json({"feeds": [_row(one) for one in found], "unopened": [mask(str(e)) for e in unreached]})
     else:
@@ -122,11 +123,15 @@ def _show(found: Sequence[Fetched], unreached: Sequence[SourceError], *, as_json
             f"{wording.plural(len(found) + len(unreached), 'source')}: "
             f"{sum(one.added for one in found):,} rows added, {missed} not reached, {refused} refused."
         )
-        for text in errors:
+        for text in map(mask, errors):
             page.print(text, markup=False, soft_wrap=True)
     if unreached or any(one.status is Status.UNREACHED for one in found):
         return _UNREACHED
     return _REFUSED if errors else 0
+
+
+def _named(feed: str, text: str) -> str:
+    return text if text.startswith(feed) else f"{feed}: {text}"
 
 
 def _row(one: Fetched) -> dict[str, Any]:

@@ -73,6 +73,7 @@ def gather(base: ParameterSet, head: ParameterSet, settings: Settings, run: Path
         return GateContext(base, head, settings, absent=dict.fromkeys(needs, "no --run"))
     from reports.run_folder import load_calibration, load_recommendation, load_snapshot, read_manifest
     from risk.errors import EvidenceError, RefusalError
+    from risk.gate.evidence import bad_prices
 
     snapshot = load_snapshot(run)
     stress, recommendation, absent = None, None, {}
@@ -91,9 +92,17 @@ def gather(base: ParameterSet, head: ParameterSet, settings: Settings, run: Path
         recommendation = load_recommendation(run)
     else:
         absent["recommendation"] = "the run holds none"
-    changed_at = snapshot.changed_at or None
     return GateContext(
-        base, head, settings, changed_at, snapshot.as_of, stress, recommendation, snapshot.bounds, absent
+        base,
+        head,
+        settings,
+        changed_at=snapshot.changed_at or None,
+        as_of=snapshot.as_of,
+        stress=stress,
+        recommendation=recommendation,
+        bounds=snapshot.bounds,
+        absent=absent,
+        bad_prices=bad_prices(snapshot, settings.assets),
     )
 
 

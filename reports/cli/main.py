@@ -138,7 +138,7 @@ def _report(error: BaseException, *, debug: bool) -> int:
         return code
     _say(f"this is a defect of riskcal, not of your input: {type(error).__name__}: {error}")
     if debug:
-        traceback.print_exception(error)
+        click.echo(_masked("".join(traceback.format_exception(error))), err=True, nl=False)
     else:
         _say("run `riskcal --debug VERB ...` for the traceback, and please report it")
     return DEFECT
@@ -165,7 +165,13 @@ def _system_error(error: OSError) -> int | None:
 
 
 def _say(message: str) -> None:
-    click.echo(f"riskcal: {message}", err=True)
+    click.echo(f"riskcal: {_masked(message)}", err=True)
+
+
+def _masked(text: str) -> str:
+    """The text without secrets; there are none as long as nothing asked for them."""
+    masking = sys.modules.get("oracle_adapters.masking")
+    return text if masking is None else str(masking.mask(text))
 
 
 if __name__ == "__main__":

@@ -41,6 +41,8 @@ class GateContext:
         The stewards' step bounds as the run read them on chain; those of the settings come first.
     absent
         Why evidence is missing, by need, for the message.
+    bad_prices
+        What the snapshot says against an asset's prices, by asset; only those that are bad or not there.
     """
 
     base: ParameterSet
@@ -52,6 +54,7 @@ class GateContext:
     recommendation: Recommendation | None = None
     bounds: Mapping[str, StepBound] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
+    bad_prices: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def changes(self) -> tuple[Change, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from risk.gate import bounds, completeness, invariants, steps, stress, targets, units
+from risk.gate import bounds, completeness, evidence, invariants, steps, stress, targets, units
 from risk.gate.context import GateContext, Need, Place, Remark, Rule
 from risk.outcome import Finding, GateResult, Severity
 
@@ -13,6 +13,7 @@ RULES: tuple[Rule, ...] = (
     *steps.RULES,
     *stress.RULES,
     *targets.RULES,
+    *evidence.RULES,
     *completeness.RULES,
 )
 """Every rule. A new rule is a line in its family's module; a new family is a module and a line here."""

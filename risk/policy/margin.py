@@ -6,6 +6,8 @@ quantile over the whole history: a maximum of cautions, never their sum.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from risk.calibration import SubjectModel
@@ -13,6 +15,7 @@ from risk.market import FloatArray
 from risk.recommendation import Operation, Trail
 from risk.settings import Settings
 from risk.tails.horizon import bars_of, simulate
+from risk.units import DAY
 
 
 def _empirical(returns: FloatArray, bars: int, sign: float, confidence: float) -> float:
@@ -30,11 +33,21 @@ def stressed_window(returns: FloatArray, length: int) -> FloatArray:
     return returns[start : start + length]
 
 
-def move(model: SubjectModel, settings: Settings, horizon: int, sign: float, trail: Trail) -> float:
+@dataclass(frozen=True, slots=True)
+class Move:
+    """An adverse move with its 90 % band over parameter draws, simple, and what a reader must know of it."""
+
+    value: float
+    lower: float
+    upper: float
+    notes: tuple[str, ...]
+
+
+def move(model: SubjectModel, settings: Settings, horizon: int, sign: float, trail: Trail) -> Move:
     """Adverse move over a horizon in seconds; `sign` -1 for a long position, +1 for a short one.
 
     Appends its terms to `trail`, whose value it becomes. Simple moves; beyond the data the up side is bounded
-    by the shocks' truncation.
+    by the shocks' truncation. A horizon within a bar is taken as the whole bar, and a note says so.
     """
     policy, bars = settings.policy, bars_of(horizon, model.interval)
     confidence = policy.margin_confidence
@@ -45,18 +58,32 @@ def move(model: SubjectModel, settings: Settings, horizon: int, sign: float, tra
     worst = (sign * np.expm1(sign * (sign * prices[:, 1:]).max(axis=1))).clip(min=0.0)
     by_draw = np.quantile(worst.reshape(len(model.draws), -1), confidence, axis=1)
     value = float(np.quantile(worst, confidence))
-    band = np.quantile(by_draw, (0.05, 0.95))
+    low, high = (float(q) for q in np.quantile(by_draw, (0.05, 0.95)))
+    low, high = min(low, value), max(high, value)
     stress = _empirical(stressed_window(model.returns, policy.stress_window), bars, sign, confidence)
-    side, label = ("fall" if sign < 0 else "rise"), f"{confidence:.2%} over {bars} bars"
+    side, span = ("fall" if sign < 0 else "rise"), _span(bars * model.interval)
     trail.apply(
-        f"Conditional {side}, {label}", Operation.START, value, "calibration: conditional paths",
-        (min(float(band[0]), value), max(float(band[1]), value)),
+        f"Conditional {side}, {confidence:.2%} over {span}", Operation.START, value, "calibration: conditional paths",
+        (low, high),
     )  # fmt: skip
     weight = policy.stress_weight
+    long_run = _empirical(model.returns, bars, sign, confidence)
+
+    def with_cautions(quantile: float) -> float:
+        return max(quantile, (1.0 - weight) * quantile + weight * stress, long_run)
+
     blend = (1.0 - weight) * value + weight * stress
     trail.apply(f"Blend with the stressed window ({weight:.0%})", Operation.MAXIMUM, blend, "history: stressed window")
-    long_run = _empirical(model.returns, bars, sign, confidence)
-    return trail.apply("Same quantile over the whole history", Operation.MAXIMUM, long_run, "history: all bars")
+    trail.apply("Same quantile over the whole history", Operation.MAXIMUM, long_run, "history: all bars")
+    notes: tuple[str, ...] = ()
+    if bars * model.interval != horizon:
+        notes = (f"the horizon of {_span(horizon)} is rounded up to whole bars, {span}",)
+    return Move(with_cautions(value), with_cautions(low), with_cautions(high), notes)
+
+
+def _span(seconds: int) -> str:
+    """A duration in days where it is whole ones, else in hours."""
+    return f"{seconds // DAY} d" if seconds % DAY == 0 else f"{seconds / 3600:g} h"
 
 
 def initial_margin(move_of_user: float, maintenance: float, sign: float) -> float:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from risk.calibration import Calibration, Unavailable
-from risk.errors import EvidenceError, RefusalError
-from risk.exposure import held_usd, reserve_key, supply_usd
-from risk.market import MarketSnapshot, Verdict
+from risk.errors import EvidenceError, RefusalError, SettingsError
+from risk.exposure import held_usd, reserve_key
+from risk.market import MarketSnapshot, StepBound, Verdict
 from risk.parameters import Key, Value
 from risk.policy.liquidation import slippage_of
 from risk.policy.margin import initial_margin, move
 from risk.policy.reserve import Liquidation, PairThreshold, broken_by, liquidation_terms, model_of, pair_threshold
-from risk.policy.steward import next_step, on_grid, with_value
+from risk.policy.steward import Step, coupled_steps, next_step, on_grid, with_value
 from risk.policy.threshold import Budget, any_shortfall
 from risk.recommendation import Derivation, Operation, Recommendation, Trail
 from risk.settings import Asset, Settings
@@ -26,7 +27,8 @@ _ROUNDINGS = {
 }
 _EMERGENCY = "set the collateral factor to zero by governance or guardian; the threshold stays for open positions"
 
-_FIRST_THRESHOLD = 0.75
+FIRST_THRESHOLD = 0.75
+"""Where the search starts; what is found does not hang on it."""
 _ROUNDS = 4
 
 
@@ -45,14 +47,22 @@ class _Policy:
             "twin": {},
             "refused": {},
         }
-        reserves = settings.reserves()
-        self.supply: dict[str, float] = {}
-        for asset, _, _ in reserves:
+        self.exposure: dict[str, float] = {}
+        for asset, _, _ in settings.reserves():
             try:
-                self.supply[asset] = supply_usd(asset, snapshot, settings, snapshot.in_force)
-            except (EvidenceError, RefusalError, ValueError) as error:
+                self.exposure[asset] = self.exposed(
+                    asset, liquidation_terms(snapshot, settings, asset, FIRST_THRESHOLD)
+                )
+            except (EvidenceError, RefusalError) as error:
                 self.facts["refused"][asset] = str(error)
-        self.total = sum(self.supply.values())
+        self.total = sum(self.exposure.values())
+
+    def exposed(self, asset: str, terms: Liquidation) -> float:
+        """US dollars of collateral that may have to be sold.
+
+        A cap below what is held stops new supply only: the held collateral must be sold all the same.
+        """
+        return max(terms.cap_usd, held_usd(asset, self.snapshot))
 
     def grid(self, market: str | None) -> Grid:
         return GRIDS[self.settings.markets[market].protocol] if market else GRIDS["generic"]
@@ -83,14 +93,14 @@ class _Policy:
             step = next_step(current, target, bound, grid, snapshot.changed_at.get(key), snapshot.as_of)
             step_value, earliest = step.value, step.earliest
             undercoverage = emergency = None
+            if bound is not None and key not in snapshot.changed_at:
+                notes = (*notes, "when it last changed is not known: that the step is not too soon is not checked")
             if step_value != target:
-                undercoverage = f"{step.count} steps to the target; after the next one {step_value} against {target}"
-                delay = bound.minimum_delay * step.count if bound else 0
-                if delay > self.settings.appetite.parameter_life:
-                    days = delay // DAY
-                    emergency = f"the legal steps take {days} days, longer than the parameter's life: use governance"
+                undercoverage, emergency = self._on_the_way(step, bound, target, current)
         self.step[key] = step_value
         low, high = interval if interval is not None else (None, None)
+        if low is not None and high is not None:  # the grid may round the value out of a narrow band
+            low, high = min(low, float(target.value)), max(high, float(target.value))
         self.derivations.append(
             Derivation(
                 key,
@@ -108,6 +118,20 @@ class _Policy:
             )
         )
         return target
+
+    def _on_the_way(
+        self, step: Step, bound: StepBound | None, target: Quantity, current: Quantity
+    ) -> tuple[str, str | None]:
+        """What stands until the target is reached, and the route where the legal steps are too slow."""
+        if step.count == 0:
+            return f"no legal step leads from {current} to {target}", "no steward may make this change: use governance"
+        said = f"{step.count} steps to the target; after the next one {step.moved} against {target}"
+        if step.value == current:
+            said = f"held until the delay since the last change is over; {said}"
+        days = (bound.minimum_delay * step.count if bound else 0) // DAY
+        if days * DAY <= self.settings.appetite.parameter_life:
+            return said, None
+        return said, f"the legal steps take {days} days, longer than the parameter's life: use governance"
 
     def refuse(self, key: Key, reason: str, emergency: str | None = None) -> None:
         """No target: what is in force stays, and says so."""
@@ -136,18 +160,16 @@ class _Policy:
         try:
             if verdict is Verdict.BAD:
                 raise RefusalError(f"the price series is bad: {why}", field=asset)
-            if asset not in self.supply:
-                raise RefusalError(self.facts["refused"].get(asset, "no exposure is known"), field=asset)
+            if asset not in self.exposure:
+                raise RefusalError(self.facts["refused"][asset], field=asset)
             models = [model_of(self.calibration, asset, debt) for debt in declared.debts]
-            threshold = _FIRST_THRESHOLD
+            threshold = FIRST_THRESHOLD
             for _ in range(_ROUNDS):
                 terms = liquidation_terms(snapshot, settings, asset, threshold)
                 bonus = terms.bonus
-                # A cap below what is held stops new supply only: the held collateral must be sold all the same.
-                exposed = max(terms.cap_usd, held_usd(asset, snapshot))
                 budget = Budget(
-                    settings.appetite, self.supply[asset] / self.total, exposed, models[0].interval,
-                    snapshot.book is None,
+                    settings.appetite, self.exposure[asset] / self.total, self.exposed(asset, terms),
+                    models[0].interval, snapshot.book is None,
                 )  # fmt: skip
                 solved = [pair_threshold(snapshot, settings, model, budget, bonus, threshold) for model in models]
                 worst = min(solved, key=lambda pair: pair.threshold)
@@ -166,7 +188,7 @@ class _Policy:
             self.refuse_reserve(asset, declared, str(error))
             return
         self._bonus_and_cap(asset, declared, terms)
-        threshold = self._threshold(asset, declared, solved, worst)
+        threshold = self._threshold(asset, declared, solved, worst, budget)
         self._collateral_factor(asset, declared, threshold, worst)
         before = snapshot.in_force.ratio(reserve_key(asset, declared, "liquidation_threshold"))
         bonus_before = snapshot.in_force.ratio(reserve_key(asset, declared, "liquidation_bonus"))
@@ -203,7 +225,9 @@ class _Policy:
         like = TokenAmount(on_grid(cap.value, key.spec, self.grid(key.market)), symbol)
         self.decide(key, cap, "depth", like=like, notes=(note,))
 
-    def _threshold(self, asset: str, declared: Asset, solved: list[PairThreshold], worst: PairThreshold) -> float:
+    def _threshold(
+        self, asset: str, declared: Asset, solved: list[PairThreshold], worst: PairThreshold, budget: Budget
+    ) -> float:
         key, trail = reserve_key(asset, declared, "liquidation_threshold"), Trail()
         ceiling = declared.threshold_ceiling if declared.threshold_ceiling is not None else float(key.spec.upper)
         binding = "structural ceiling"
@@ -220,6 +244,9 @@ class _Policy:
         self.facts["binding"][declared.symbol or asset] = binding
         notes = (
             f"run-off of {worst.runoff / 3600:.1f} hours, priced at {worst.crossings.basis}",
+            f"{budget.supply_usd:,.0f} USD of collateral may have to be sold; {budget.share:.1%} of the dollar budgets",
+            f"Monte-Carlo standard error {worst.error:.2%} on {worst.crossings.n_paths:,} paths"
+            + (", above policy.threshold_error" if worst.error > self.settings.policy.threshold_error else ""),
             f"historical twin: {worst.twin.n_episodes} episodes in {worst.twin.n_lives} independent lives",
             "accounts of the reference book stand at ten distances from 1 % to 47 %, debt spread evenly",
             *(
@@ -248,7 +275,7 @@ class _Policy:
         trail.apply("At least a step below the threshold", Operation.MINIMUM, max(threshold - step, 0.0), "protocol")
         self.decide(
             key, trail, "borrower's reaction", like=Ratio(on_grid(trail.value, key.spec, self.grid(key.market))),
-            interval=(threshold * (1.0 - high), threshold * (1.0 - low)),
+            interval=(min(worst.lower, threshold) * (1.0 - high), max(worst.upper, threshold) * (1.0 - low)),
         )  # fmt: skip
 
     def perpetual(self, asset: str, declared: Asset) -> None:
@@ -273,10 +300,10 @@ class _Policy:
                     self.refuse(key, str(error))
                 continue
             horizon = settings.execution.keeper_delay
-            sides = {}
+            sides, bands = {}, {}
             for sign in (-1.0, 1.0):
                 trail = Trail()
-                move(model, settings, horizon, sign, trail)
+                bands[sign] = move(model, settings, horizon, sign, trail)
                 trail.apply("Slippage at the tier's limit", Operation.ADD, slippage, "stressed depth")
                 trail.apply("Liquidation fee", Operation.ADD, settings.policy.liquidation_fee, "policy")
                 trail.apply("Not below the tier before", Operation.MAXIMUM, floor["maintenance_margin"], "tier order")
@@ -285,20 +312,32 @@ class _Policy:
             trail = max(sides.values(), key=lambda t: t.value)
             like = Ratio(on_grid(trail.value, keys["maintenance_margin"].spec, self.grid(market)))
             side = "long" if trail is sides[-1.0] else "short"
-            maintenance = float(self.decide(keys["maintenance_margin"], trail, f"{side} side", like=like).value)
+            band = bands[-1.0 if side == "long" else 1.0]
+            added = trail.value - band.value
+            maintenance = float(
+                self.decide(
+                    keys["maintenance_margin"], trail, f"{side} side", like=like,
+                    interval=(band.lower + added, band.upper + added), notes=band.notes,
+                ).value
+            )  # fmt: skip
             chosen, best, label = Trail(), -1.0, ""
             for sign in (-1.0, 1.0):
                 trail = Trail()
                 user = move(model, settings, settings.execution.user_margin_horizon, sign, trail)
-                trail.apply(
-                    "Maintenance on what is left", Operation.ADD, initial_margin(user, maintenance, sign) - user, "MM"
-                )
+                kept = initial_margin(user.value, maintenance, sign) - user.value
+                trail.apply("Maintenance on what is left", Operation.ADD, kept, "MM")
                 trail.apply("Not below the tier before", Operation.MAXIMUM, floor["initial_margin"], "tier order")
                 trail.apply("Margin of one", Operation.MINIMUM, 1.0, "bound")
                 if trail.value > best:
-                    chosen, best, label = trail, trail.value, "long side" if sign < 0 else "short side"
+                    chosen, best, label, band = trail, trail.value, "long side" if sign < 0 else "short side", user
             like = Ratio(on_grid(chosen.value, keys["initial_margin"].spec, self.grid(market)))
-            initial = float(self.decide(keys["initial_margin"], chosen, label, like=like).value)
+            added = chosen.value - band.value
+            initial = float(
+                self.decide(
+                    keys["initial_margin"], chosen, label, like=like,
+                    interval=(band.lower + added, band.upper + added), notes=band.notes,
+                ).value
+            )  # fmt: skip
             floor = {"initial_margin": initial, "maintenance_margin": maintenance}
             trail = Trail()
             trail.apply("Declared tier", Operation.START, limit, "policy.tiers")
@@ -330,13 +369,20 @@ class _Policy:
         like = Ratio(on_grid(trail.value, key.spec, self.grid(key.market)))
         self.decide(key, trail, "volatile market" if volatile else "calm market", like=like, notes=(note,))
 
-    def keep_order(self) -> None:
-        """Hold a collateral factor's step where it would reach the threshold's step."""
-        for key in [k for k in self.step if k.parameter == "collateral_factor"]:
-            threshold = self.step.get(key.sibling("liquidation_threshold"))
-            value, current = self.step[key], self.snapshot.in_force.get(key)
-            if isinstance(threshold, Ratio) and isinstance(value, Ratio) and value.value >= threshold.value and current:
-                self.step[key] = current
+    def couple(self) -> None:
+        """Let what may not be set before its partner wait, and say so in its derivation."""
+        held = coupled_steps(self.step, self.snapshot.in_force, self.grid)
+        self.step |= held
+        self.derivations = [
+            d
+            if d.key not in held
+            else dataclasses.replace(
+                d,
+                next_step=str(held[d.key]),
+                undercoverage=f"waits for the parameter it is coupled with at {held[d.key]}; then on to {d.target}",
+            )
+            for d in self.derivations
+        ]
 
 
 def recommend(
@@ -345,7 +391,13 @@ def recommend(
     """Derive every number of every configured market.
 
     A number that cannot be derived is refused by name and keeps its value in force; the rest goes on.
+
+    Raises
+    ------
+    SettingsError
+        When the declared life of a parameter is shorter than a bar.
     """
+    _refuse_short_lives(calibration, settings)
     policy = _Policy(snapshot, calibration, settings)
     for asset, symbol, declared in settings.reserves():
         policy.reserve(asset, symbol, declared)
@@ -354,10 +406,22 @@ def recommend(
             policy.perpetual(asset, declared)
         if declared.pool is not None:
             policy.pool(asset, declared)
-    policy.keep_order()
+    policy.couple()
     in_force = snapshot.in_force
     return Recommendation(
         snapshot.as_of, in_force.replace(policy.target), in_force.replace(policy.step),
         tuple(sorted(policy.derivations, key=lambda d: d.key)), policy.facts, dict(inputs or {}),
         settings.hash_of("seed", "assets", "markets", "appetite", "execution", "models", "policy", "bounds"),
     )  # fmt: skip
+
+
+def _refuse_short_lives(calibration: Calibration, settings: Settings) -> None:
+    longest = max((model.interval for model in calibration.pairs.values()), default=0)
+    life = settings.appetite.parameter_life
+    if life < longest:
+        raise SettingsError(
+            f"shorter than a bar of {longest} s",
+            field="appetite.parameter_life",
+            value=f"{life} s",
+            remedy="Declare a life of at least one bar, or give the assets shorter bars",
+        )

@@ -17,7 +17,7 @@ from risk.calibration import Calibration, SubjectModel, Unavailable
 from risk.depth import Depth, stressed_depth
 from risk.errors import RefusalError
 from risk.exposure import REFERENCE_DISTANCES
-from risk.market import MarketSnapshot
+from risk.market import FloatArray, IntArray, MarketSnapshot
 from risk.policy.liquidation import liquidation_size, required_bonus, runoff_seconds, slippage_of
 from risk.policy.runoff import Crossings, find_crossings, slice_weights
 from risk.policy.threshold import Budget, limits
@@ -27,7 +27,11 @@ from risk.tails.horizon import bars_of, discrete_minimum_correction, simulate
 from risk.tails.shocks import fit_shocks
 
 MAXIMUM_RUNOFF_BARS = 30
+PATHS_FACTOR = 5
+"""Paths of a block as a multiple of those behind a risk figure: what a threshold hangs on is rarer."""
 _ROUNDS = 12
+_BATCHES = 8
+_NORMAL_95 = 1.6449
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,9 @@ class PairThreshold:
     limits
         Largest threshold by constraint; the pair's threshold is the smallest.
     lower, upper
-        90 % band: the threshold under single parameter draws, with their Monte-Carlo error.
+        90 % band: the spread of the threshold over parameter draws, and the Monte-Carlo error.
+    error
+        Monte-Carlo standard error of the threshold.
     runoff
         Seconds of the run-off.
     settled
@@ -54,6 +60,7 @@ class PairThreshold:
     limits: Mapping[str, float]
     lower: float
     upper: float
+    error: float
     runoff: float
     crossings: Crossings
     user_move: tuple[float, float, float]
@@ -132,10 +139,72 @@ def liquidation_terms(snapshot: MarketSnapshot, settings: Settings, asset: str, 
     return Liquidation(bonus, needed, size, slippage, depth, cap_usd)
 
 
+class _Lives:
+    """Simulated lives of the accounts of one pair, in independent blocks of equal size."""
+
+    def __init__(self, snapshot: MarketSnapshot, settings: Settings, model: SubjectModel, life: int) -> None:
+        self._settings, self._model, self._life = settings, model, life
+        self._facts = snapshot.oracle.get(model.collateral)
+        self._per_draw = PATHS_FACTOR * settings.models.paths_per_draw
+        self._blocks: list[FloatArray] = []
+        self.add()
+
+    @property
+    def n_blocks(self) -> int:
+        return len(self._blocks)
+
+    @property
+    def block_paths(self) -> int:
+        return self._per_draw * len(self._model.draws)
+
+    def add(self, model: SubjectModel | None = None) -> FloatArray:
+        """One more block of log prices; of another model it is returned and not kept."""
+        settings, block = self._settings, 0 if model is not None else len(self._blocks)
+        prices = simulate(
+            model or self._model, n_bars=self._life + MAXIMUM_RUNOFF_BARS, n_paths_per_draw=self._per_draw,
+            seed=settings.seed, start="through_the_cycle", common=False, block=block,
+        ).log_price  # fmt: skip
+        if model is None:
+            self._blocks.append(prices)
+        return prices
+
+    def draw_of_path(self) -> IntArray:
+        """Posterior draw of each path over all blocks."""
+        return np.tile(np.repeat(np.arange(len(self._model.draws)), self._per_draw), len(self._blocks))
+
+    def first_falls(self, bars: int) -> FloatArray:
+        """Largest fall of every path within its first bars, a fraction, (n_draws, n_paths of the draw)."""
+        by_block = [
+            -np.expm1(prices[:, 1 : bars + 1].min(axis=1)).reshape(-1, self._per_draw) for prices in self._blocks
+        ]
+        return np.concatenate(by_block, axis=1)
+
+    def crossings(self, runoff: float) -> Crossings:
+        """Crossings on all blocks under a run-off of so many seconds."""
+        return Crossings.joined([self.crossings_of(prices, runoff) for prices in self._blocks])
+
+    def crossings_of(self, prices: FloatArray, runoff: float) -> Crossings:
+        """Crossings on one block."""
+        model, facts = self._model, self._facts
+        delay = self._settings.execution.keeper_delay + (facts.latency if facts else 0)
+        longest = MAXIMUM_RUNOFF_BARS * model.interval - delay
+        weights = slice_weights(delay, min(runoff, longest), model.interval)
+        sigma = float(np.sqrt(np.median(model.starting_variance)))
+        short = delay + runoff < model.interval
+        return find_crossings(
+            prices, REFERENCE_DISTANCES, weights, life=self._life, deviation=facts.deviation if facts else 0.0,
+            correction=discrete_minimum_correction(sigma, 1.0) if short else 0.0,
+        )  # fmt: skip
+
+
 def pair_threshold(
     snapshot: MarketSnapshot, settings: Settings, model: SubjectModel, budget: Budget, bonus: float, start: float
 ) -> PairThreshold:
     """Solve one pair by the damped fixed point of threshold and run-off, from a first threshold.
+
+    Paths are doubled until the Monte-Carlo standard error of the threshold is within `policy.threshold_error`, or
+    there are `policy.threshold_paths` of them. The error is the spread over batches of the paths; so is the part of
+    the spread over draws that is Monte-Carlo, which is taken out of the band before the error is put back once.
 
     Raises
     ------
@@ -145,70 +214,63 @@ def pair_threshold(
     depth = stressed_depth(snapshot, settings, model.collateral, model.debt, bonus)
     if depth.usd <= 0:
         raise RefusalError("no depth is left in a crash", field=model.subject, remedy="Declare or measure depth")
-    paths_per_draw = settings.models.paths_per_draw
+    execution, policy = settings.execution, settings.policy
     life = budget.appetite.parameter_life // model.interval
+    lives = _Lives(snapshot, settings, model, life)
 
-    def simulated(subject: SubjectModel) -> np.ndarray:
-        return simulate(
-            subject, n_bars=life + MAXIMUM_RUNOFF_BARS, n_paths_per_draw=paths_per_draw, seed=settings.seed,
-            start="through_the_cycle", common=False,
-        ).log_price  # fmt: skip
+    def runoff_at(threshold: float) -> float:
+        sold = execution.liquidatable_share * budget.supply_usd * threshold * (1.0 + bonus)
+        return runoff_seconds(sold, depth.usd, execution.recovery_half_life)
 
-    prices = simulated(model)
-    value, crossed, runoff, settled = start, None, 0.0, False
-    solved: dict[str, float] = {}
-    weights_before: tuple[float, ...] = ()
-    for _ in range(_ROUNDS):
-        sold = settings.execution.liquidatable_share * budget.supply_usd * value * (1.0 + bonus)
-        runoff = runoff_seconds(sold, depth.usd, settings.execution.recovery_half_life)
-        crossed = _crossings(snapshot, settings, model, prices, runoff, life)
-        weights = tuple(crossed.weights)
-        if weights != weights_before:
-            solved = limits(crossed, budget, bonus)
-            weights_before = weights
-        allowed = min(solved.values())
-        if settled := abs(allowed - value) < 5e-5:
+    def solve(value: float) -> tuple[Crossings, dict[str, float], float, bool]:
+        crossed, solved = None, {}
+        for _ in range(_ROUNDS):
+            runoff = runoff_at(value)
+            found = lives.crossings(runoff)
+            if crossed is None or not np.array_equal(found.weights, crossed.weights):
+                crossed, solved = found, limits(found, budget, bonus)
+            allowed = min(solved.values())
+            if abs(allowed - value) < 5e-5:
+                return crossed, solved, runoff, True
+            value = 0.5 * (value + allowed) if abs(allowed - value) > 1e-3 else allowed
+        return found, solved, runoff, False
+
+    def by_part(crossed: Crossings, part: IntArray) -> FloatArray:
+        """The threshold on each part of the paths alone."""
+        numbers = range(int(part.max()) + 1)
+        return np.array([min(limits(crossed.of_paths(part == n), budget, bonus).values()) for n in numbers])
+
+    while True:
+        crossed, solved, runoff, settled = solve(start)
+        start = point = min(solved.values())
+        batches = by_part(crossed, np.arange(crossed.n_paths) % _BATCHES)
+        error = float(batches.std(ddof=1)) / math.sqrt(_BATCHES)
+        if error <= policy.threshold_error or 2 * lives.n_blocks * lives.block_paths > policy.threshold_paths:
             break
-        value = 0.5 * (value + allowed) if abs(allowed - value) > 1e-3 else allowed
-    if crossed is None:  # pragma: no cover - there is at least one round
-        raise RefusalError("the fixed point was not tried", field=model.subject)
-    point = min(solved.values())
-    per_draw = [
-        min(limits(crossed.of_paths(np.arange(len(prices)) // paths_per_draw == draw), budget, bonus).values())
-        for draw in range(len(model.draws))
-    ]
-    low, high = (float(q) for q in np.quantile(per_draw, (0.05, 0.95)))
+        for _ in range(lives.n_blocks):
+            lives.add()
+    draws = by_part(crossed, lives.draw_of_path())
+    noise = len(draws) * error**2
+    spread = float(draws.var(ddof=1))
+    kept = math.sqrt(max(spread - noise, 0.0) / spread) if spread > 0 else 0.0
+    low, high = (kept * float(q) for q in np.quantile(draws - draws.mean(), (0.05, 0.95)))
+    first = lives.crossings_of(lives.add(model), runoff)
     persistence = {}
     for label, power in (("half-life halved", 2.0), ("half-life doubled", 0.5)):
-        other = _crossings(snapshot, settings, model, simulated(_with_persistence(model, power)), runoff, life)
-        persistence[label] = min(limits(other, budget, bonus).values())
-    reaction = bars_of(settings.execution.reaction_time, model.interval)
-    falls = -np.expm1(prices[:, 1 : reaction + 1].min(axis=1))
-    by_draw = np.quantile(falls.reshape(-1, paths_per_draw), settings.execution.reaction_confidence, axis=1)
-    move = float(np.quantile(falls, settings.execution.reaction_confidence))
-    band = np.quantile(by_draw, (0.05, 0.95))
+        other = lives.crossings_of(lives.add(_with_persistence(model, power)), runoff)
+        moved = min(limits(other, budget, bonus).values()) - min(limits(first, budget, bonus).values())
+        persistence[label] = point + moved
+    falls = lives.first_falls(bars_of(execution.reaction_time, model.interval))
+    confidence = execution.reaction_confidence
+    move = float(np.quantile(falls, confidence))
+    band = np.quantile(np.quantile(falls, confidence, axis=1), (0.05, 0.95))
     close = np.exp(np.concatenate(([0.0], np.cumsum(model.returns))))
     twin = historical_twin(close, crossed.weights, distance=1 - 1 / 1.03, life=life)
     return PairThreshold(
-        model, solved, min(low, point), max(high, point), runoff, crossed,
+        model, solved, max(point - math.hypot(low, _NORMAL_95 * error), 0.0),
+        min(point + math.hypot(high, _NORMAL_95 * error), solved["toxic frontier"]), error, runoff, crossed,
         (max(move, 0.0), max(float(min(band[0], move)), 0.0), float(max(band[1], move))), twin, persistence,
         settled,
-    )  # fmt: skip
-
-
-def _crossings(
-    snapshot: MarketSnapshot, settings: Settings, model: SubjectModel, prices: np.ndarray, runoff: float, life: int
-) -> Crossings:
-    facts = snapshot.oracle.get(model.collateral)
-    delay = settings.execution.keeper_delay + (facts.latency if facts else 0)
-    longest = MAXIMUM_RUNOFF_BARS * model.interval - delay
-    weights = slice_weights(delay, min(runoff, longest), model.interval)
-    short = delay + runoff < model.interval
-    sigma = float(np.sqrt(np.median(model.starting_variance)))
-    correction = discrete_minimum_correction(sigma, 1.0) if short else 0.0
-    return find_crossings(
-        prices, REFERENCE_DISTANCES, weights, life=life, deviation=facts.deviation if facts else 0.0,
-        correction=correction,
     )  # fmt: skip
 
 
@@ -245,14 +307,12 @@ def broken_by(
     )
     life = budget.appetite.parameter_life // model.interval
     prices = simulate(
-        before, n_bars=life + len(weights), n_paths_per_draw=settings.models.paths_per_draw, seed=settings.seed,
-        start="through_the_cycle", common=False,
+        before, n_bars=life + len(weights), n_paths_per_draw=PATHS_FACTOR * settings.models.paths_per_draw,
+        seed=settings.seed, start="through_the_cycle", common=False,
     ).log_price  # fmt: skip
     crossed = find_crossings(prices, REFERENCE_DISTANCES, weights, life=life)
     allowed = budget.appetite.mean_loss_given_crossing
-    threshold = largest_within(
-        lambda t: not len(crossed) or float(crossed.loss(t, bonus).mean()) <= allowed, upper=1.0 / (1.0 + bonus)
-    )
+    threshold = largest_within(lambda t: crossed.mean_loss(t, bonus) <= allowed, upper=1.0 / (1.0 + bonus))
     built_for = 1.0 - threshold * (1.0 + bonus)
     path = np.concatenate(([0.0], np.cumsum(model.returns[-bars:])))
     horizon = len(weights)

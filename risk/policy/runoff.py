@@ -12,7 +12,8 @@ the slices of a set of paths are found once and priced for every candidate.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -82,6 +83,15 @@ class Crossings:
     distance: FloatArray
     n_paths: int
     basis: str
+    _order: IntArray = field(init=False, repr=False, compare=False)
+    _worst: FloatArray = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        sold = self.move[:, self.weights > 0]
+        worst = sold.max(axis=1) if sold.size else np.empty(len(self.move))
+        order = np.argsort(-worst, kind="stable")
+        object.__setattr__(self, "_order", frozen(order, np.int64))
+        object.__setattr__(self, "_worst", frozen(worst[order]))
 
     def __len__(self) -> int:
         return len(self.path)
@@ -89,6 +99,35 @@ class Crossings:
     def loss(self, threshold: float, bonus: float) -> FloatArray:
         """Loss per unit of debt of each crossing: the mean over slices, (n,)."""
         return slice_loss(self.move, threshold, bonus) @ self.weights
+
+    def losing(self, threshold: float, bonus: float) -> tuple[IntArray, FloatArray]:
+        """Rows of the crossings that lose, and their losses per unit of debt: `loss` without its zeros.
+
+        Crossings are kept in the order of their worst slice, so that the few that lose are found at once.
+        """
+        edge = 1.0 - threshold * (1.0 + bonus)
+        rows = self._order[: int(np.searchsorted(-self._worst, -edge, side="left"))]
+        return rows, slice_loss(self.move[rows], threshold, bonus) @ self.weights
+
+    def mean_loss(self, threshold: float, bonus: float) -> float:
+        """Mean loss per unit of debt over all crossings; zero where nothing crossed."""
+        return float(self.losing(threshold, bonus)[1].sum()) / len(self) if len(self) else 0.0
+
+    @classmethod
+    def joined(cls, blocks: Sequence[Crossings]) -> Crossings:
+        """Crossings of independent sets of paths as those of one set, the paths numbered on."""
+        first = blocks[0]
+        offsets = np.cumsum([0, *(block.n_paths for block in blocks)])
+        return cls(
+            frozen(np.concatenate([b.path + offset for b, offset in zip(blocks, offsets, strict=False)]), np.int64),
+            frozen(np.concatenate([b.account for b in blocks]), np.int64),
+            frozen(np.concatenate([b.bar for b in blocks]), np.int64),
+            frozen(np.concatenate([b.move for b in blocks])),
+            first.weights,
+            first.distance,
+            int(offsets[-1]),
+            first.basis,
+        )
 
     def of_paths(self, mask: npt.NDArray[np.bool_]) -> Crossings:
         """Crossings on the paths that `mask` (n_paths,) selects, renumbered."""

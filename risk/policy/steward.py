@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
 from risk.market import StepBound
-from risk.parameters import ParameterSpec
+from risk.parameters import Key, ParameterSet, ParameterSpec, Value
 from risk.units import Dimension, Grid, Quantity, Ratio, Rounding, TokenAmount, Usd
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step: its value, how many it takes to the target, and when it may be made (unix seconds)."""
+    """A step of a plan.
+
+    Attributes
+    ----------
+    value
+        What may be set now: the current value where no step is legal yet, or at all.
+    count
+        Steps to the target; zero where none leads there.
+    earliest
+        When the next step may be made (unix seconds); None where nothing bounds it.
+    moved
+        The value that it will set then.
+    """
 
     value: Quantity
     count: int
     earliest: int | None
+    moved: Quantity
 
 
 def with_value(quantity: Quantity, value: Decimal) -> Quantity:
@@ -30,25 +44,54 @@ def with_value(quantity: Quantity, value: Decimal) -> Quantity:
 def next_step(
     current: Quantity, target: Quantity, bound: StepBound | None, grid: Grid, changed_at: int | None, as_of: int
 ) -> Step:
-    """The largest legal move from `current` towards `target`.
+    """The largest legal move from `current` towards `target`; none before the delay since the last change is over.
 
     Parameters
     ----------
     bound
         None where the route is not bound: the step is the target.
+    changed_at
+        When the parameter last changed; None where that is not known, and taken as long ago.
     """
     now, goal = Decimal(current.value), Decimal(target.value)
     if bound is None or now == goal:
-        return Step(target, 0 if now == goal else 1, None)
+        return Step(target, 0 if now == goal else 1, None, target)
     earliest = as_of if changed_at is None else max(as_of, changed_at + bound.minimum_delay)
     size = Decimal(repr(bound.step)) * (now if bound.relative else 1)
-    dimension = current.dimension
-    size = grid.round(size, dimension, Rounding.DOWN)
+    size = grid.round(size, current.dimension, Rounding.DOWN)
     gap = abs(goal - now)
     if size <= 0:
-        return Step(current, 0, earliest)
-    moved = goal if gap <= size else now + (size if goal > now else -size)
-    return Step(with_value(current, moved), math.ceil(gap / size), earliest)
+        return Step(current, 0, None, current)
+    moved = with_value(current, goal if gap <= size else now + (size if goal > now else -size))
+    return Step(moved if earliest <= as_of else current, math.ceil(gap / size), earliest, moved)
+
+
+def coupled_steps(step: Mapping[Key, Value], in_force: ParameterSet, grids: Callable[[str], Grid]) -> dict[Key, Value]:
+    """What of a set of next steps must wait for its partner, with the value to set instead.
+
+    A threshold that falls faster than its collateral factor stops a grid step above it, and a factor that rises
+    faster than its threshold a grid step below; a threshold or a bonus stays while both together would leave nothing
+    of a liquidated collateral, threshold * (1 + bonus) >= 1.
+    """
+    found: dict[Key, Value] = {}
+    for key in sorted(k for k in step if k.parameter == "liquidation_threshold"):
+        factor_key, bonus_key = key.sibling("collateral_factor"), key.sibling("liquidation_bonus")
+        threshold, factor, bonus = (step.get(k) for k in (key, factor_key, bonus_key))
+        before = in_force.get(key)
+        if not isinstance(threshold, Ratio):
+            continue
+        if isinstance(factor, Ratio) and 0 < threshold.value <= factor.value:
+            unit = Decimal(grids(key.market).ratio)
+            if isinstance(before, Ratio) and threshold.value < before.value:
+                threshold = found[key] = Ratio(min(before.value, factor.value + unit))
+            if threshold.value <= factor.value:
+                found[factor_key] = Ratio(max(threshold.value - unit, Decimal(0)))
+        if isinstance(bonus, Ratio) and threshold.value * (1 + bonus.value) >= 1:
+            for other in (key, bonus_key):
+                now, then = in_force.get(other), step[other]
+                if isinstance(now, Ratio) and isinstance(then, Ratio) and now.value < then.value:
+                    found[other] = now
+    return found
 
 
 def on_grid(value: float, spec: ParameterSpec, grid: Grid) -> Decimal:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
 from risk.exposure import REFERENCE_DISTANCES, REFERENCE_WEIGHTS
-from risk.market import FloatArray
+from risk.market import FloatArray, IntArray
 from risk.policy.runoff import Crossings
 from risk.policy.twin import BASIS_POINT, largest_within
 from risk.settings import Appetite
@@ -26,7 +27,7 @@ class Budget:
     appetite
         The declared appetite of the whole pool.
     share
-        The reserve's part of the dollar budgets: its share of all collateral at full caps.
+        The reserve's part of the dollar budgets: its share of all collateral that may have to be sold.
     supply_usd
         Collateral that may have to be sold: the fully used cap, or what is held where that is more.
     interval
@@ -42,18 +43,10 @@ class Budget:
     reference_book: bool
 
 
-def dollar_losses(crossings: Crossings, budget: Budget, threshold: float, bonus: float, until: int) -> FloatArray:
-    """US dollars that the accounts lose on each path by crossing within `until` bars, (n_paths,)."""
-    debt = budget.supply_usd * threshold * (1.0 - REFERENCE_DISTANCES) * REFERENCE_WEIGHTS
-    loss = crossings.loss(threshold, bonus) * debt[crossings.account] * (crossings.bar <= until)
-    totals: FloatArray = np.bincount(crossings.path, weights=loss, minlength=crossings.n_paths).astype(np.float64)
-    return totals
-
-
 def mean_of_worst(losses: FloatArray, confidence: float) -> float:
     """Expected shortfall: the mean of the worst (1 - confidence) share, at least one path."""
     count = max(1, round((1.0 - confidence) * len(losses)))
-    return float(np.sort(losses)[-count:].mean())
+    return float(np.partition(losses, -count)[-count:].mean())
 
 
 def constraints(crossings: Crossings, budget: Budget, bonus: float) -> dict[str, Callable[[float], bool]]:
@@ -62,23 +55,34 @@ def constraints(crossings: Crossings, budget: Budget, bonus: float) -> dict[str,
     life = appetite.parameter_life // budget.interval
     horizon = max(1, appetite.es_horizon // budget.interval)
     years = appetite.parameter_life / (365 * DAY)
+    debt_share = (1.0 - REFERENCE_DISTANCES) * REFERENCE_WEIGHTS
+
+    @cache
+    def losing(threshold: float) -> tuple[IntArray, FloatArray]:
+        return crossings.losing(threshold, bonus)
+
+    @cache
+    def dollars(threshold: float, until: int) -> FloatArray:
+        """US dollars that the accounts lose on each path by crossing within `until` bars, (n_paths,)."""
+        rows, loss = losing(threshold)
+        debt = budget.supply_usd * threshold * debt_share[crossings.account[rows]]
+        loss = loss * debt * (crossings.bar[rows] <= until)
+        return np.bincount(crossings.path[rows], weights=loss, minlength=crossings.n_paths).astype(np.float64)
 
     def expected(threshold: float) -> bool:
-        mean = float(dollar_losses(crossings, budget, threshold, bonus, life).mean()) / years
+        mean = float(dollars(threshold, life).mean()) / years
         return mean <= budget.share * appetite.expected_bad_debt_usd_per_year
 
     def shortfall(threshold: float) -> bool:
-        losses = dollar_losses(crossings, budget, threshold, bonus, horizon)
-        return mean_of_worst(losses, ES_CONFIDENCE) <= budget.share * appetite.es99_usd
+        return mean_of_worst(dollars(threshold, horizon), ES_CONFIDENCE) <= budget.share * appetite.es99_usd
 
     def breach(threshold: float) -> bool:
-        losses = dollar_losses(crossings, budget, threshold, bonus, life)
-        above = losses > budget.share * appetite.shortfall_tolerance_usd
+        above = dollars(threshold, life) > budget.share * appetite.shortfall_tolerance_usd
         return float(above.mean()) <= appetite.breach_probability
 
     def crossing(threshold: float) -> bool:
-        loss = crossings.loss(threshold, bonus)
-        return not len(loss) or float(loss.mean()) <= appetite.mean_loss_given_crossing
+        lost = float(losing(threshold)[1].sum())
+        return lost <= appetite.mean_loss_given_crossing * len(crossings)
 
     found: dict[str, Callable[[float], bool]] = {
         "expected bad debt a year": expected,
@@ -101,5 +105,5 @@ def limits(crossings: Crossings, budget: Budget, bonus: float) -> dict[str, floa
 
 def any_shortfall(crossings: Crossings, threshold: float, bonus: float) -> float:
     """Share of paths on which at least one position falls short."""
-    short = crossings.path[crossings.loss(threshold, bonus) > BASIS_POINT * 1e-3]
-    return len(np.unique(short)) / crossings.n_paths
+    rows, loss = crossings.losing(threshold, bonus)
+    return len(np.unique(crossings.path[rows[loss > BASIS_POINT * 1e-3]])) / crossings.n_paths

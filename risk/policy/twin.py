@@ -46,7 +46,7 @@ class HistoricalTwin:
 
     def mean_loss(self, threshold: float, bonus: float) -> float:
         """Mean loss over the accounts that crossed; zero where none did."""
-        return float(self.crossings.loss(threshold, bonus).mean()) if len(self.crossings) else 0.0
+        return self.crossings.mean_loss(threshold, bonus)
 
     def worst_life_loss(self, threshold: float, bonus: float) -> float:
         """Largest mean loss over accounts that opened within one life."""

@@ -7,45 +7,31 @@ another asset; pooled ones resample blocks of dates, because assets crash togeth
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
 
-from risk import track_record as tables
-from risk.artifact import Table
 from risk.calibration import Side
-from risk.errors import DataError, RefusalError
+from risk.errors import DataError, DefectError, RefusalError
 from risk.market import FloatArray, IntArray, MarketSnapshot, Verdict
 from risk.settings import Settings
-from risk.streams import stream
 from risk.tails.calibrate import subject_tasks
-from risk.tails.evidence import MINIMUM_RACE, priors_known
+from risk.tails.evidence import MINIMUM_RACE, RUN_LENGTH, priors_known
 from risk.tails.subject import SubjectOutcome, SubjectTask
-from risk.track_record import TrackRecord
-from risk.validation.comparison import date_block_bootstrap, diebold_mariano
-from risk.validation.coverage import coverage_test
-from risk.validation.expected_shortfall import acerbi_szekely
-from risk.validation.independence import dynamic_quantile_test, independence_test
 from risk.validation.scores import fz0_score, quantile_loss
 from risk.validation.stability import fall_back_bars
 from risk.volatility.models import VolatilityModel
 from risk.volatility.prior import vintages
 from risk.volatility.race import BENCHMARK, WalkForward, choices_in_time, walk_forward
 
-SETTINGS_READ = ("seed", "assets", "models")
-"""Parts of the settings that the stage reads."""
 QUOTED = 0.99
 """Confidence of the bar, of the dated exceptions and of the hit monitor."""
-LEVEL = 0.05
-"""Of one-sided tests."""
-BLOCK_DATES = 20
-"""Days in a block of the bootstrap: about what a crash and its aftershocks last."""
-RUN_LENGTH = 2500
-"""Mean bars to a false alarm of the hit monitor, at least."""
+EXCEEDED = (0.02, 0.05, 0.10, 0.20)
+"""Falls within a bar whose probability is forecast, for reliability diagrams and Brier scores."""
+NO_RISK = 1e-8
+"""Expected shortfall of a bar below which a forecast says that there is no risk: a rounded price that stands still."""
 MINIMUM_FORECASTS = 20
 """Bars out of sample below which there is no record."""
 STALE = "stale"
@@ -95,6 +81,16 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Exceedance:
+    """Probabilities of a fall beyond a threshold, and whether it came; each (n,)."""
+
+    threshold: float
+    events: npt.NDArray[np.bool_]
+    probabilities: FloatArray
+    benchmark: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
 class SubjectRecord:
     """What the walk-forward of one subject left, or why there is none.
 
@@ -106,8 +102,8 @@ class SubjectRecord:
         (n,) end times of the bars forecast.
     used
         Model in use on each bar.
-    outcomes
-        By side and confidence.
+    outcomes, exceedances
+        By side and confidence, and by threshold.
     models
         Rows of the table of models.
     reason
@@ -119,6 +115,7 @@ class SubjectRecord:
     observed_at: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     used: tuple[str, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
+    exceedances: tuple[Exceedance, ...] = ()
     models: tuple[Row, ...] = ()
     reason: str = ""
 
@@ -168,31 +165,6 @@ def backtest_subject(task: SubjectTask, settings: Settings) -> SubjectRecord:
         return SubjectRecord(task.subject, reason=str(error))
 
 
-def assemble_track_record(
-    snapshot: MarketSnapshot,
-    settings: Settings,
-    records: tuple[SubjectRecord, ...],
-    *,
-    inputs: Mapping[str, str] | None = None,
-) -> TrackRecord:
-    """Make the artifact: rows of every subject, pooled rows, and the bar."""
-    there = [record for record in records if not record.reason]
-    rows = [row for record in there for row in _record_rows(record)]
-    record_table = Table.from_rows(tables.RECORD_SCHEMA, rows)
-    pooled = Table.from_rows(tables.POOLED_SCHEMA, _pooled_rows(there, settings.seed))
-    return TrackRecord(
-        as_of=snapshot.as_of,
-        record=record_table,
-        pooled=pooled,
-        criteria=Table.from_rows(tables.CRITERIA_SCHEMA, _criteria(record_table, pooled)),
-        exceptions=Table.from_rows(tables.EXCEPTION_SCHEMA, (row for r in there for row in _exception_rows(r))),
-        models=Table.from_rows(tables.MODEL_SCHEMA, (row for record in there for row in record.models)),
-        unavailable=Table.from_rows(tables.UNAVAILABLE_SCHEMA, ((r.subject, r.reason) for r in records if r.reason)),
-        inputs={"snapshot": snapshot.artifact().content_hash} if inputs is None else inputs,
-        settings_hash=settings.hash_of(*SETTINGS_READ),
-    )
-
-
 def _walked(task: SubjectTask, settings: Settings) -> SubjectRecord:
     models = settings.models
     observed_at, returns = task.series.as_of(task.as_of).log_returns()
@@ -226,10 +198,28 @@ def _walked(task: SubjectTask, settings: Settings) -> SubjectRecord:
                     known["var"][:, index], known["es"][:, index],
                 )
             )  # fmt: skip
+    still = sum(int(np.sum(np.minimum(o.es, o.benchmark_es) < NO_RISK)) for o in outcomes[:1])
+    if still:
+        raise RefusalError(f"the price stands still: forecasts see no risk on {still} of {len(used)} bars")
     times = observed_at[walk.positions]
     dates = ", ".join(str(np.datetime64(int(times[alarm]), "s"))[:10] for alarm in alarms)
     rows = tuple(_model_row(task.subject, walk, name, used, dates) for name in walk.tracks)
-    return SubjectRecord(task.subject, interval, times, used, tuple(outcomes), rows)
+    exceedances = tuple(_exceedance(walk, used, threshold) for threshold in EXCEEDED)
+    return SubjectRecord(task.subject, interval, times, used, tuple(outcomes), exceedances, rows)
+
+
+def _exceedance(walk: WalkForward, used: tuple[str, ...], threshold: float) -> Exceedance:
+    move = np.full(walk.returns.size, np.log1p(-threshold))
+    names = np.array(used)
+    benchmark = walk.tracks[BENCHMARK].law.transform(move)
+    if benchmark is None:
+        raise DefectError("the benchmark forecasts whole laws")
+    ours = benchmark.copy()
+    for model, track in walk.tracks.items():
+        mask = names == str(model)
+        if mask.any() and (found := track.law.transform(move)) is not None:
+            ours[mask] = found[mask]
+    return Exceedance(threshold, walk.returns < move, ours, benchmark)
 
 
 def _first_vintage() -> int:
@@ -253,101 +243,3 @@ def _model_row(subject: str, walk: WalkForward, name: str, used: tuple[str, ...]
     score = 0.0 if track.log_scores is None else float(track.log_scores.mean())
     status = f"{track.n_carried} of {len(track.refits)} refits failed" if track.n_carried else "ok"
     return subject, str(name), n, n / len(used), score, alarms, status
-
-
-def _record_rows(record: SubjectRecord) -> Iterable[Row]:
-    times = record.observed_at
-    for outcome in record.outcomes:
-        p = 1.0 - outcome.confidence
-        hits = outcome.exceptions
-        n, count = len(hits), int(hits.sum())
-        test = coverage_test(count, n, p)
-        (ours, theirs), (fz0, benchmark_fz0) = outcome.quantile_losses(), outcome.fz0_scores()
-        yield (
-            record.subject, record.interval, str(outcome.side), outcome.confidence, int(times[0]), int(times[-1]), n,
-            count, n * p, test.too_many_p_value, test.two_sided_p_value, test.too_many_p_value >= LEVEL,
-            independence_test(hits, p).independence_p_value,
-            dynamic_quantile_test(outcome.losses, outcome.var, outcome.confidence).p_value,
-            acerbi_szekely(outcome.losses, outcome.var, outcome.es, outcome.confidence).unconditional,
-            float(ours.mean()), float(theirs.mean()), 1.0 - diebold_mariano(ours, theirs).p_better,
-            float(fz0.mean()), float(benchmark_fz0.mean()), 1.0 - diebold_mariano(fz0, benchmark_fz0).p_better,
-            int(outcome.benchmark_exceptions.sum()),
-        )  # fmt: skip
-
-
-def _exception_rows(record: SubjectRecord) -> Iterable[Row]:
-    for outcome in record.outcomes:
-        if outcome.confidence != QUOTED:
-            continue
-        loss, var = outcome.simple(outcome.losses), outcome.simple(outcome.var)
-        for i in np.flatnonzero(outcome.exceptions).tolist():
-            yield (
-                record.subject, str(outcome.side), QUOTED, int(record.observed_at[i]), record.used[i],
-                float(loss[i]), float(var[i]),
-            )  # fmt: skip
-
-
-def _pooled_rows(records: list[SubjectRecord], seed: int) -> Iterable[Row]:
-    for interval, group in _by_interval(records):
-        for number, first in enumerate(group[0].outcomes):
-            side, confidence = first.side, first.confidence
-            parts = [record.outcomes[number] for record in group]
-            days = np.concatenate([record.days for record in group])
-            hits, benchmark_hits = (
-                np.concatenate([getattr(part, name) for part in parts]).astype(np.float64)
-                for name in ("exceptions", "benchmark_exceptions")
-            )
-            losses = np.concatenate([np.column_stack(part.quantile_losses()) for part in parts])
-            scores = np.concatenate([np.column_stack(part.fz0_scores()) for part in parts])
-            rate, quantile, joint = (
-                date_block_bootstrap(
-                    days, values, block=BLOCK_DATES,
-                    generator=stream(seed, "backtest", f"{interval}/{side}/{confidence}/{name}"),
-                )
-                for name, values in (
-                    ("rate", hits), ("quantile", losses[:, 0] - losses[:, 1]), ("fz0", scores[:, 0] - scores[:, 1])
-                )
-            )  # fmt: skip
-            yield (
-                interval, str(side), confidence, len(group), rate.n_dates, len(hits), int(hits.sum()), rate.estimate,
-                rate.lower, rate.upper, float(benchmark_hits.mean()),
-                float(losses[:, 0].mean() / losses[:, 1].mean()), quantile.p_negative, joint.estimate,
-                joint.p_negative,
-            )  # fmt: skip
-
-
-def _by_interval(records: list[SubjectRecord]) -> list[tuple[int, list[SubjectRecord]]]:
-    ordered = sorted(records, key=lambda record: (-record.interval, record.subject))
-    return [(interval, list(group)) for interval, group in groupby(ordered, key=lambda record: record.interval)]
-
-
-def _criteria(record: Table, pooled: Table) -> list[Row]:
-    """The bar, by length of bars, on falls at the quoted confidence."""
-    rows: list[Row] = []
-    for row in pooled.where(side=str(Side.DOWN), confidence=QUOTED).rows():
-        interval = row["interval"]
-        own = record.where(side=str(Side.DOWN), confidence=QUOTED, interval=interval)
-        n = len(own)
-        passing = int(own["passes"].sum())
-        failing = ", ".join(own.take(~own["passes"])["subject"].tolist()) or "none"
-        share = passing / n
-        rows += [
-            (interval, "pooled exceedance", row["rate"], "0.7 % to 1.3 %", 0.007 <= row["rate"] <= 0.013,
-             f"{row['exceptions']} of {row['n']}, 90 % of resampled dates {row['lower']:.3%} to {row['upper']:.3%}"),
-            (interval, "assets that pass the one-sided test", share, "95 % or more", share >= 0.95,
-             f"{passing} of {n}; too many exceptions: {failing}"),
-            (interval, "pooled quantile loss better, p", row["quantile_loss_better_p_value"], "below 5 %",
-             row["quantile_loss_better_p_value"] < LEVEL and row["quantile_loss_ratio"] < 1.0,
-             f"{row['quantile_loss_ratio']:.4f} of the benchmark's"),
-            (interval, "pooled FZ0 better, p", row["fz0_better_p_value"], "below 5 %",
-             row["fz0_better_p_value"] < LEVEL and row["fz0_difference"] < 0.0,
-             f"{row['fz0_difference']:+.4f} against the benchmark"),
-        ]  # fmt: skip
-        for name, title in (("quantile_loss", "quantile loss"), ("fz0", "FZ0")):
-            better = int((own[name] < own[f"benchmark_{name}"]).sum())
-            worse = ", ".join(own.take(own[f"{name}_worse_p_value"] < LEVEL)["subject"].tolist()) or "none"
-            rows.append(
-                (interval, f"assets with better {title}", better / n, "two thirds or more", better / n >= 2.0 / 3.0,
-                 f"{better} of {n}; worse beyond their own noise: {worse}")
-            )  # fmt: skip
-    return rows

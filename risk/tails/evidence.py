@@ -9,23 +9,30 @@ import numpy as np
 from scipy.special import ndtr
 
 from risk.calibration import Side
-from risk.errors import RefusalError
+from risk.errors import DataError, RefusalError
 from risk.market import FloatArray, IntArray
 from risk.settings import Settings
 from risk.streams import stream
 from risk.tails.states import parameter_prior
 from risk.validation.assumptions import AssumptionTest, residual_tests
 from risk.validation.coverage import coverage_test
+from risk.validation.inventory import RESIDUAL_ASSUMPTIONS
 from risk.validation.scores import quantile_loss
+from risk.validation.stability import standing_alarm
 from risk.volatility.forecasters import Priors
 from risk.volatility.models import FitResult, ParameterPrior, VolatilityModel
 from risk.volatility.prior import load_prior
-from risk.volatility.race import Race, WalkForward, race, walk_forward
+from risk.volatility.race import BENCHMARK, Race, WalkForward, race, walk_forward
 
 MINIMUM_RACE = 250
 """Bars out of sample below which models are not raced: the hurdle would lie far inside the noise."""
+RUN_LENGTH = 2500
+"""Mean bars to a false alarm of the hit monitor, at least."""
 EXCEPTION_CONFIDENCE = 0.99
 """Confidence of the dated forecasts kept for charts."""
+
+DECAYED = "decayed: the benchmark stands in"
+"""In the status of a race's winner whose exceptions have raised an alarm."""
 
 Row = tuple[object, ...]
 
@@ -54,7 +61,9 @@ EXCEPTION_SCHEMA = {
 """One-step forecasts of the winner: simple return, simple loss at 99 % as a positive fraction, log volatility."""
 ASSUMPTION_SCHEMA = {
     "subject": "str", "assumption": "str", "test": "str", "statistic": "f8", "p_value": "f8", "verdict": "str",
+    "model": "str",
 }  # fmt: skip
+"""Of every model that was fitted, and of the ``shocks`` that paths are drawn from; `risk.validation.inventory`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +78,30 @@ class EvidenceRows:
 
 @dataclass(frozen=True, slots=True)
 class RaceResult:
-    """The winner, and the walk-forward it won; without one the default model stands in."""
+    """The model in use, and the walk-forward behind it; without one the default model stands in.
+
+    Attributes
+    ----------
+    winner
+        Of the race, or the benchmark while it stands in after an alarm.
+    walk, summary
+        None where there was no race.
+    alarm
+        Position in the walk of the alarm after which the benchmark stands in; None without one.
+    """
 
     winner: str
     walk: WalkForward | None = None
     summary: Race | None = None
+    alarm: int | None = None
 
 
 def run_race(
     observed_at: IntArray, returns: FloatArray, kinds: tuple[VolatilityModel, ...], interval: int, settings: Settings
 ) -> RaceResult:
-    """Race the models out of sample; each refit uses the pooled prior known by its own date, or none before the first.
+    """Race the models out of sample; after an alarm of the hit monitor the benchmark stands in for a while.
+
+    Each refit uses the pooled prior known by its own date, or none before the first.
 
     Where the series is too short for the window and `MINIMUM_RACE` bars beyond it, or its first window cannot be
     fitted, there is no race: garch_t stands in, or the benchmark where garch_t is not among the models.
@@ -98,7 +120,9 @@ def run_race(
     except RefusalError:
         return RaceResult(default)
     summary = race(walk, generator=stream(settings.seed, "race", "confidence_set"))
-    return RaceResult(summary.winner, walk, summary)
+    hits = walk.tracks[summary.winner].exceptions_long[:, walk.confidences.index(EXCEPTION_CONFIDENCE)]
+    alarm = standing_alarm(hits, 1.0 - EXCEPTION_CONFIDENCE, run_length=RUN_LENGTH, probation=MINIMUM_RACE)
+    return RaceResult(summary.winner if alarm is None else BENCHMARK, walk, summary, alarm)
 
 
 def priors_known(observed_at: IntArray, interval: int) -> Priors:
@@ -134,7 +158,10 @@ def evidence_rows(
         race=_race_rows(subject, result, fits),
         track_record=() if walk is None else _track_rows(subject, walk),
         exceptions=() if walk is None else _exception_rows(subject, observed_at, walk, result.winner),
-        assumptions=_assumption_rows(subject, fits[VolatilityModel(result.winner)], shocks),
+        assumptions=(
+            *(row for kind, found in fits.items() if found.usable for row in _residual_rows(subject, kind, found)),
+            _shock_row(subject, fits[VolatilityModel(result.winner)], shocks),
+        ),
     )
 
 
@@ -150,6 +177,8 @@ def _race_rows(subject: str, result: RaceResult, fits: Mapping[VolatilityModel, 
         status = f"fit {fits[VolatilityModel(entry.model)].status}"
         if not entry.has_density:
             status += ", quantiles only"
+        if result.alarm is not None and entry.model == result.summary.winner:
+            status += f", {DECAYED}"
         if track.n_carried:
             status += f", {track.n_carried} of {len(track.refits)} refits failed"
         rows.append(
@@ -200,16 +229,23 @@ def _exception_rows(subject: str, observed_at: IntArray, walk: WalkForward, winn
     )
 
 
-def _assumption_rows(subject: str, fit: FitResult, shocks: FloatArray) -> tuple[Row, ...]:
+def _residual_rows(subject: str, model: str, fit: FitResult) -> tuple[Row, ...]:
+    """Tests of a model's residuals; one that cannot be tested (a run of equal prices, say) says so."""
+    try:
+        tests = residual_tests(fit.residuals, fit.parameters["nu"])
+    except DataError as error:
+        reason = f"not testable: {error.message}"
+        return tuple((subject, a.text, a.test, 0.0, 1.0, reason, str(model)) for a in RESIDUAL_ASSUMPTIONS)
+    return tuple((subject, t.assumption, t.test, t.statistic, t.p_value, t.verdict(), str(model)) for t in tests)
+
+
+def _shock_row(subject: str, fit: FitResult, shocks: FloatArray) -> Row:
     squares = fit.residuals**2
     distance = (float(squares.mean()) - 1.0) / (float(squares.std()) / np.sqrt(len(squares)))
-    tests = (
-        *residual_tests(fit.residuals, fit.parameters["nu"]),
-        AssumptionTest(
-            f"residuals have unit variance (shocks are not rescaled; theirs is {float(np.mean(shocks**2)):.3f})",
-            "z of the mean square",
-            float(distance),
-            float(2.0 * ndtr(-abs(distance))),
-        ),
+    test = AssumptionTest(
+        f"residuals have unit variance (shocks are not rescaled; theirs is {float(np.mean(shocks**2)):.3f})",
+        "z of the mean square",
+        float(distance),
+        float(2.0 * ndtr(-abs(distance))),
     )
-    return tuple((subject, t.assumption, t.test, t.statistic, t.p_value, t.verdict()) for t in tests)
+    return (subject, test.assumption, test.test, test.statistic, test.p_value, test.verdict(), "shocks")

@@ -76,6 +76,7 @@ def simulate(
     start: Start,
     common: bool = True,
     shocks: FloatArray | None = None,
+    block: int = 0,
 ) -> Paths:
     """Simulate the log price of a subject.
 
@@ -96,6 +97,8 @@ def simulate(
         are hit as often as they should be (Latin hypercube, McKay, Beckman and Conover 1979).
     shocks
         (n_draws, n_shocks) a quantile function for each draw, instead of the model's one for all.
+    block
+        Which of any number of independent simulations of the same size.
 
     Raises
     ------
@@ -113,12 +116,12 @@ def simulate(
         first = model.draws[draw_index, 6]
     else:
         states = np.sort(model.starting_variance)
-        uniform = _stratified(stream(seed, "starts", subject), 1, n_random)[0]
+        uniform = _stratified(stream(seed, "starts", subject, block), 1, n_random)[0]
         first = states[(uniform * len(states)).astype(np.int64)][column]
-    arrival, size, probability = _jumps(model, seed, n_bars, n_random)
+    arrival, size, probability = _jumps(model, seed, n_bars, n_random, block)
     log_price = np.empty((len(column), n_bars + 1))
     _walk(
-        np.ascontiguousarray(_stratified(stream(seed, "paths", subject), n_bars, n_random).T),
+        np.ascontiguousarray(_stratified(stream(seed, "paths", subject, block), n_bars, n_random).T),
         column,
         draw_index,
         first,
@@ -140,7 +143,9 @@ def _stratified(generator: np.random.Generator, n_bars: int, count: int) -> Floa
     return out
 
 
-def _jumps(model: SubjectModel, seed: int, n_bars: int, count: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _jumps(
+    model: SubjectModel, seed: int, n_bars: int, count: int, block: int
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Arrival uniforms and log sizes (n_bars, count), and each draw's probability of a jump in a bar.
 
     A path jumps where the uniform lies below the probability, so that more intensity means more of the same jumps.
@@ -148,7 +153,7 @@ def _jumps(model: SubjectModel, seed: int, n_bars: int, count: int) -> tuple[Flo
     """
     if not len(model.jump_sizes):
         return np.ones((n_bars, 1)), np.zeros((n_bars, 1)), np.zeros(len(model.draws))
-    generator = stream(seed, "jumps", stream_subject(model.collateral, model.debt))
+    generator = stream(seed, "jumps", stream_subject(model.collateral, model.debt), block)
     uniform = generator.random((n_bars, 2, count))
     size = model.jump_sizes[(uniform[:, 1] * len(model.jump_sizes)).astype(np.int64)]
     probability: FloatArray = -np.expm1(-model.jump_intensity * model.interval / YEAR)

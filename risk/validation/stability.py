@@ -136,6 +136,16 @@ def fall_back_bars(
     return mask, tuple(alarms)
 
 
+def standing_alarm(exceptions: Hits, probability: float, *, run_length: int, probation: int) -> int | None:
+    """Position of the alarm after which the benchmark is to forecast the next bar; None when it is not.
+
+    Arguments as in `fall_back_bars`.
+    """
+    _, alarms = fall_back_bars(exceptions, probability, run_length=run_length, probation=probation)
+    standing = bool(alarms) and len(exceptions) <= alarms[-1] + probation
+    return alarms[-1] if standing else None
+
+
 def nyblom_test(scores: Array) -> StatisticalTest:
     """Parameters constant against a random walk (Nyblom 1989; Hansen 1992, statistic L_c for all jointly).
 

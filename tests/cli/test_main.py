@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
+from oracle_adapters import masking
 from reports.cli import main as command
 from risk import errors
 
@@ -60,6 +61,19 @@ def test_a_defect_shows_its_traceback_only_when_asked(
         assert "Traceback" not in err
     assert failing(ZeroDivisionError("by us"), "--debug") == 4
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_secret_is_in_no_message_and_no_traceback(
+    failing: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(masking, "_HIDDEN", set())
+    monkeypatch.setenv("MAINNET_RPC", "https://eth.example/v2/0123456789abcdef")
+    url = masking.secret("MAINNET_RPC")
+    for error in (ValueError(f"cannot parse {url}"), errors.SourceError("lost /v2/0123456789abcdef", file=url)):
+        assert failing(error, "--debug") in (3, 4)
+        err = capsys.readouterr().err
+        assert "0123456789abcdef" not in err
+        assert "***" in err
 
 
 def test_an_interrupt_is_130(failing: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:

@@ -106,6 +106,7 @@ class Chain:
 
     def deploy(self, contract: Contract, *arguments: Any, libraries: dict[str, str] | None = None) -> Any:
         """Deploy a contract, and return its web3 object."""
+        self._set_time(STEP)
         factory = self.web3.eth.contract(abi=contract.abi, bytecode=contract.linked(libraries or {}))
         receipt = self._wait(factory.constructor(*arguments).transact(self._paid()))
         return self.web3.eth.contract(address=receipt["contractAddress"], abi=contract.abi)
@@ -116,6 +117,7 @@ class Chain:
 
     def send(self, function: Any, *, sender: str | None = None, value: int = 0) -> Any:
         """Send a transaction and return its receipt; a revert fails the test."""
+        self._set_time(STEP)
         return self._wait(function.transact({**self._paid(sender), "value": value}))
 
     def _paid(self, sender: str | None = None) -> dict[str, Any]:
@@ -135,6 +137,9 @@ class Chain:
     def now(self) -> int:
         """Unix seconds of the last block."""
         return int(self.web3.eth.get_block("latest")["timestamp"])
+
+    def _set_time(self, seconds: int) -> None:
+        """Have the next block that many seconds after the last; a chain of its own does so by itself."""
 
     def warp(self, seconds: int) -> None:
         """Mine one block that many seconds after the last."""
@@ -175,8 +180,13 @@ class InProcessChain(Chain):
         self._tester = EthereumTester(backend)
         self.web3 = Web3(_provider(self._tester))
 
+    def _set_time(self, seconds: int) -> None:
+        chain = self._tester.backend.chain  # would stamp a block with the clock of this computer
+        chain.header = chain.header.copy(timestamp=self.now() + seconds)
+
     def warp(self, seconds: int) -> None:
-        self._tester.time_travel(self.now() + seconds + 1)  # it mines one second early
+        self._set_time(seconds)
+        self._tester.mine_block()
 
     def snapshot(self) -> Any:
         return self._tester.take_snapshot()

@@ -136,23 +136,23 @@ def test_facts_say_what_the_feed_is(chain: Chain) -> None:
 
 
 def test_history_in_few_requests(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Six hundred rounds in batches of forty: a span of fifty takes few of them beside the fixed reads."""
-    monkeypatch.setattr("oracle_adapters.chainlink.BATCH", 40)
+    """Three hundred rounds in batches of twenty: a span of fifty takes few of them beside the fixed reads."""
+    monkeypatch.setattr("oracle_adapters.chainlink.BATCH", 20)
     feed = Floor(chain)
-    start = chain.now() - 600 * 60
-    for first in range(0, 600, 150):
+    start = chain.now() - 300 * 60
+    for first in range(0, 300, 150):
         times = [start + 60 * (first + i) for i in range(150)]
         chain.send(feed.aggregator.functions.store_many(first + 1, [10**8 + first + i for i in range(150)], times))
     node = chain.node()
     source = ChainlinkRounds(settings(feed.proxy.address), node)
     whole = collect(source).rows
-    assert whole["answer"].tolist() == [f"{1 + i / 10**8:.8f}" for i in range(600)]
+    assert whole["answer"].tolist() == [f"{1 + i / 10**8:.8f}" for i in range(300)]
     fixed = 12
-    assert node.requests <= 600 / 40 + fixed
+    assert node.requests <= 300 / 20 + fixed
     node.requests = 0
-    part = collect(source, start + 60 * 300, start + 60 * 350).rows
-    assert part["round"].tolist() == list(range(301, 351))
-    assert node.requests <= 2 * 2 + 4 + fixed, "two batches a bracket, and those that cover the span"
+    part = collect(source, start + 60 * 150, start + 60 * 200).rows
+    assert part["round"].tolist() == list(range(151, 201))
+    assert node.requests <= 2 * 2 + 5 + fixed, "two batches a bracket, and those that cover the span"
 
 
 def test_holes_backfills_and_zeros(chain: Chain) -> None:

@@ -173,6 +173,15 @@ def test_upgrades_before_the_first_block_give_no_date(market: Market) -> None:
     assert checks(state)["history"][0] == len(state.parameters)
 
 
+def test_a_change_without_an_upgrade_has_no_date(market: Market) -> None:
+    changed = configs(WETH=(3, 8000 * FACTOR))
+    market.chain.send(market.comet.functions.upgrade(changed, RATES, 5 * 10**17, False))
+    state = market.read()
+    assert state.parameters[key("collateral_factor")] == bps(8000)
+    assert set(state.parameters) - set(state.changed_at) == {key("collateral_factor")}
+    assert checks(state)["history"][0] == 1
+
+
 def test_pauses_are_read_with_their_date(market: Market) -> None:
     market.chain.send(market.comet.functions.pause([True, False, False, True, False]))
     at = market.chain.now()

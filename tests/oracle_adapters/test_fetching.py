@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from oracle_adapters import fetching
@@ -120,6 +120,7 @@ VALUES = st.lists(st.tuples(st.integers(1, 12), st.integers(0, 30)), unique_by=l
 
 
 @settings(max_examples=12, deadline=None)
+@example([(60, "close", 660, 1.0), (120, "close", 120, 2.0), (180, "close", 180, 3.0), (240, "close", 240, 4.0)], [1])
 @given(VALUES, st.lists(st.integers(0, 4), max_size=3))
 def test_interruptions_never_change_what_is_held_in_the_end(
     tmp_path_factory: pytest.TempPathFactory, history: list[Row], stops: list[int]

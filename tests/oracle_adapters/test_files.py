@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oracle_adapters.feed import Chunk, collect, price_series
+from oracle_adapters.feed import Chunk, collect, heartbeat_of, price_series
 from oracle_adapters.files import PriceFile
 from risk.errors import DataError, InputError, SettingsError
 from risk.feed_settings import FileFeed
@@ -170,6 +170,26 @@ class TestShape:
             series = close(feed(tmp_path, path.read_bytes(), "prices.parquet"))
             assert series.observed_at.tolist() == [day("2024-01-02")]
             assert series.value.tolist() == [0.1]
+
+
+class TestRawIntegers:
+    def test_they_are_divided_by_their_power_of_ten_and_rounded_once(self, tmp_path: Path) -> None:
+        raw = "time,close,volume\n2024-01-01,229750276106,3\n2024-01-02,999692734093987600,4\n"
+        columns = {"time": "time", "close": "close", "volume": "volume"}
+        source = feed(tmp_path, raw, decimals=8, columns=columns)
+        assert close(source).value.tolist() == [2297.50276106, 9996927340.939876]
+        volume = next(s for s in price_series(source.spec, collect(source).rows) if s.field == "volume")
+        assert volume.value.tolist() == [3, 4], "a volume is no price"
+
+    @pytest.mark.parametrize("cell", ["2297.5", "1e11"])
+    def test_what_is_no_raw_integer_is_named(self, tmp_path: Path, cell: str) -> None:
+        error = refusal(feed(tmp_path, f"time,close\n2024-01-01,{cell}\n", decimals=8))
+        assert error.message == "not a raw integer with 8 decimals"
+        assert error.field == "row 2, column close"
+
+    def test_a_heartbeat_is_told(self, tmp_path: Path) -> None:
+        assert heartbeat_of(feed(tmp_path, heartbeat="1h")) == 3600
+        assert heartbeat_of(feed(tmp_path)) is None
 
 
 class TestHostile:

@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oracle_adapters.quality import Check, assess, spikes
+from oracle_adapters.quality.pegs import check_depeg
+from oracle_adapters.quality.standstill import standing
 from risk.market import PriceSeries, Verdict
 from risk.units import DAY
 
@@ -128,6 +130,13 @@ class TestFrozen:
         value[-6:] = 1.0
         assert checks(series(value))["frozen"].verdict == Verdict.SUSPECT
 
+    def test_a_peg_that_returns_to_a_few_ticks_is_coarse_and_not_frozen(self) -> None:
+        value = np.round(1 + 3e-5 * np.random.default_rng(3).standard_normal(2000), 4)
+        assert (np.diff(value) == 0).mean() > 0.5
+        assert checks(series(value))["frozen"].verdict == Verdict.SUSPECT
+        stuck = np.repeat(walk(300), 6)
+        assert checks(series(stuck))["frozen"].verdict == Verdict.BAD
+
     def test_four_equal_closes_are_nothing(self) -> None:
         value = walk()
         value[100:104] = value[100]
@@ -169,3 +178,83 @@ def test_a_high_below_the_close_is_inconsistent() -> None:
 
 def test_one_bar_is_no_series() -> None:
     assert checks(series([5.0]))["coverage"].verdict == Verdict.BAD
+
+
+class TestHeartbeat:
+    """An on-chain feed is late by its heartbeat, not by bars."""
+
+    def updates(self, *waits: int) -> PriceSeries:
+        at = START + np.cumsum([0, *waits])
+        return series(np.linspace(1, 2, len(at)), at=at, interval=3600)
+
+    @pytest.mark.parametrize(
+        ("age", "verdict"), [(0, "good"), (3960, "good"), (3961, "suspect"), (10_800, "suspect"), (10_801, "bad")]
+    )
+    def test_staleness(self, age: int, verdict: str) -> None:
+        one = self.updates(3600, 60, 3600)
+        found = {c.check: c for c in assess([one], {}, int(one.observed_at[-1]) + age, heartbeat=3600)}
+        assert found["stale"].verdict == verdict
+        assert "gaps" not in found
+
+    def test_late_updates_are_counted(self) -> None:
+        """3,720 s is the longest wait in the real rounds of ETH/USD, and within the grace; 5,000 s is not."""
+        one = self.updates(3600, 3720, 5000, 20)
+        found = {c.check: c for c in assess([one], {}, int(one.observed_at[-1]), heartbeat=3600)}["late"]
+        assert (found.verdict, found.count) == (Verdict.SUSPECT, 1)
+        assert "longest 5000 s" in found.detail
+
+
+class TestDepeg:
+    def test_a_stablecoin_off_its_peg_is_suspect_with_its_worst_bar(self) -> None:
+        value = np.ones(100)
+        value[50:52] = [0.9562, 0.9917]
+        found = check_depeg(series(value), None, "USD", 0.02, grows=False)
+        assert (found.verdict, found.count) == (Verdict.SUSPECT, 1)
+        assert "0.9562 USD on 2024-01-04" in found.detail
+        assert "now too" not in found.detail
+
+    def test_one_that_is_off_now_says_so(self) -> None:
+        value = np.ones(100)
+        value[-1] = 0.9
+        assert "now too" in check_depeg(series(value), None, "USD", 0.02, grows=False).detail
+
+    def test_a_wrapper_that_grows_is_on_its_peg_and_one_that_falls_is_not(self) -> None:
+        ether = 2000 * walk(400) / 100
+        ratio = 1.1 * np.exp(0.0001 * np.arange(400))
+        assert check_depeg(series(ether * ratio), series(ether), "ETH", 0.02, grows=True).verdict == Verdict.GOOD
+        ratio[300:310] *= 0.94  # stETH, June 2022
+        found = check_depeg(series(ether * ratio), series(ether), "ETH", 0.02, grows=True)
+        assert (found.verdict, found.count) == (Verdict.SUSPECT, 10)
+
+    @pytest.mark.parametrize(("value", "said"), [(1e10, "10^10"), (1e-12, "10^-12")])
+    def test_a_wrong_size_is_bad(self, value: float, said: str) -> None:
+        found = check_depeg(series(np.full(40, value)), None, "USD", 0.02, grows=False)
+        assert found.verdict == Verdict.BAD
+        assert said in found.detail
+
+    def test_without_a_common_bar_it_is_suspect(self) -> None:
+        late = series(np.ones(5), at=START + 100 * DAY + DAY * np.arange(5))
+        assert check_depeg(series(np.ones(5)), late, "ETH", 0.02, grows=False).verdict == Verdict.SUSPECT
+
+
+class TestStanding:
+    def test_every_other_must_have_moved_one_way(self) -> None:
+        still = np.ones(10)
+        down, up = np.linspace(1, 0.8, 10), np.linspace(1, 1.2, 10)
+        assert standing(still, np.column_stack((down, down)), 0.05)[-1]
+        assert not standing(still, np.column_stack((down, up)), 0.05).any()
+        assert not standing(still, np.column_stack((down, still)), 0.05).any()
+        assert not standing(down, np.column_stack((still, up)), 0.05).any()
+
+    def test_four_bars_are_not_enough(self) -> None:
+        value = np.array([1.0, 1.1, 1.1, 1.1, 1.1])
+        other = np.array([1.0, 1.1, 1.5, 1.6, 1.7])
+        assert not standing(value, other[:, None], 0.05).any()
+
+
+def test_a_spike_that_a_second_source_confirms_is_told_and_not_marked() -> None:
+    value = walk()
+    value[200] *= 3
+    confirmed = np.ones(400, dtype=bool)
+    found = {c.check: c for c in assess([series(value)], {}, START + 400 * DAY, confirmed=confirmed)}["spikes"]
+    assert (found.verdict, found.count, found.detail) == (Verdict.GOOD, 0, "1 confirmed by a second source")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import gzip
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from oracle_adapters.aggregate import Source, aggregate
 from oracle_adapters.feed import Chunk, collect, price_series
 from oracle_adapters.files import PriceFile
 from oracle_adapters.quality import assess, spikes
@@ -49,6 +51,21 @@ def daily(shared: Path) -> dict[str, PriceSeries]:
     ):  # fmt: skip
         for path in sorted((shared / "data" / folder).glob("*.csv.gz")):
             source = feed(shared, f"{folder}/{path.name}", columns, timezone=zone)
+            found[f"{folder}/{path.name.removesuffix('.csv.gz')}"] = close_of(source)[0]
+    return found
+
+
+@pytest.fixture(scope="module")
+def hourly(shared: Path) -> dict[str, PriceSeries]:
+    """Closes of every hourly file by folder and name."""
+    found = {}
+    for folder, time, close in (
+        ("hourly_binance_2020_2024", "Date", "Close"),
+        ("hourly_btc_eth_2022_2025", "timestamp", "close"),
+        ("binance_um_1h_2026", "timestamp", "close"),
+    ):
+        for path in sorted((shared / "data" / folder).glob("*.csv.gz")):
+            source = feed(shared, f"{folder}/{path.name}", {"time": time, "close": close}, interval="1h")
             found[f"{folder}/{path.name.removesuffix('.csv.gz')}"] = close_of(source)[0]
     return found
 
@@ -139,32 +156,127 @@ def test_a_depeg_that_heals_in_two_days_reads_like_a_wrong_print(daily: dict[str
     assert usdc.value[bar] == pytest.approx(0.9562, abs=1e-4)
 
 
-def test_few_real_bars_are_called_spikes(daily: dict[str, PriceSeries]) -> None:
-    """Under one volatile bar in 10,000; of the fifty worst falls only one, which is a wrong print indeed."""
+def test_few_real_bars_are_called_spikes(daily: dict[str, PriceSeries], hourly: dict[str, PriceSeries]) -> None:
+    """Fewer than one volatile bar in 10,000, daily and hourly; of the fifty worst daily falls two: MKR's is a wrong
+    print indeed, LUNA's was made up for on the next day and needs a second source to be told from one.
+
+    The measured rates are .32 and .34 in 10,000: three of 93,671 daily closes and 13 of 387,113 hourly ones.
+    """
     volatile = {name: one for name, one in daily.items() if name.split("/")[1] not in STABLECOINS}
     marked = {name: spikes(one) for name, one in volatile.items()}
     assert sum(int(one.sum()) for one in marked.values()) < 1e-4 * sum(len(one) for one in volatile.values())
+    assert sum(int(spikes(one).sum()) for one in hourly.values()) < 1e-4 * sum(len(one) for one in hourly.values())
     falls = [(move, name, i + 1) for name, one in volatile.items() for i, move in enumerate(np.diff(np.log(one.value)))]
     called = [(name, bar) for _, name, bar in sorted(falls)[:50] if marked[name][bar]]
-    assert called == [("daily_multi_129/MKR", on(daily["daily_multi_129/MKR"], "2018-04-07"))]
+    assert called == [
+        ("daily_multi_129/MKR", on(daily["daily_multi_129/MKR"], "2018-04-07")),
+        ("daily_luna_2022/LUNAUSDT", on(daily["daily_luna_2022/LUNAUSDT"], "2021-05-24")),
+    ]
 
 
-@pytest.mark.parametrize(("size", "rate"), [(0.3, 0.15), (0.5, 0.75), (1.0, 0.95), (np.log(100), 1.0)])
-def test_injected_spikes_are_found(daily: dict[str, PriceSeries], size: float, rate: float) -> None:
-    """One-bar prints that are wrong by a log move: .3 hides in the tails of small coins, a factor of e does not."""
+def rate(series: dict[str, PriceSeries], draws: int, size: Callable[[PriceSeries, int], float]) -> tuple[float, int]:
+    """Share of one-bar prints, wrong by a log move, that are found; and how many were injected."""
     rng = np.random.default_rng(5)
     hits = []
-    for name, one in daily.items():
-        if len(one) < 300 or name.split("/")[1] in STABLECOINS:
-            continue
-        for bar in rng.integers(5, len(one) - 5, 5).tolist():
+    for one in (one for name, one in series.items() if len(one) >= 300 and name.split("/")[1] not in STABLECOINS):
+        for bar in rng.integers(35, len(one) - 35, draws).tolist():
+            near = PriceSeries(
+                one.id, one.base, one.quote, one.source, one.field, one.interval,
+                one.observed_at[bar - 35 : bar + 36], one.known_at[bar - 35 : bar + 36], one.value[bar - 35 : bar + 36],
+            )  # fmt: skip
             value = one.value.copy()
-            value[bar] *= np.exp(size * rng.choice([-1, 1]))
+            value[bar] *= np.exp(size(near, 35) * rng.choice([-1, 1]))
             wrong = PriceSeries(
                 one.id, one.base, one.quote, one.source, one.field, one.interval, one.observed_at, one.known_at, value
             )
             hits.append(spikes(wrong)[bar])
-    assert np.mean(hits) >= rate
+    return float(np.mean(hits)), len(hits)
+
+
+def twelve_scales(near: PriceSeries, bar: int) -> float:
+    """Twelve robust scales (1.4826 times the median absolute return) of thirty bars either side."""
+    moves = np.abs(np.diff(np.log(near.value)))
+    return 12 * 1.4826 * float(np.median(np.concatenate((moves[bar - 31 : bar - 1], moves[bar + 1 : bar + 31]))))
+
+
+@pytest.mark.slow
+def test_injected_spikes_of_twelve_local_scales_are_found(
+    daily: dict[str, PriceSeries], hourly: dict[str, PriceSeries]
+) -> None:
+    """A log move of .48 on daily bars and .079 on hourly ones at the median. Measured: 96.7 % and 96.1 %."""
+    for series in (daily, hourly):
+        found, n = rate(series, 2000 // len(series), twelve_scales)
+        assert n > 1000
+        assert found >= 0.95
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("which", "size", "least"),
+    [("hourly", 0.1, 0.85), ("hourly", 0.2, 0.95), ("daily", 0.3, 0.4), ("daily", np.log(2), 0.95),
+     ("daily", np.log(10), 0.99)],
+)  # fmt: skip
+def test_injected_spikes_of_one_size_are_found(
+    daily: dict[str, PriceSeries], hourly: dict[str, PriceSeries], which: str, size: float, least: float
+) -> None:
+    """.3 hides in the daily moves of small coins; a factor of two does not, nor a fifth on an hourly bar."""
+    found, _ = rate(daily if which == "daily" else hourly, 10, lambda near, bar: size)
+    assert found >= least
+
+
+VENUES = [
+    ("hourly_binance_2020_2024/BTCUSDT_1h", "hourly_btc_eth_2022_2025/BTCUSDT_1h"),
+    ("hourly_binance_2020_2024/ETHUSDT_1h", "hourly_btc_eth_2022_2025/ETHUSDT_1h"),
+    ("hourly_btc_eth_2022_2025/BTCUSDT_1h", "binance_um_1h_2026/BTCUSDT"),
+    ("hourly_btc_eth_2022_2025/ETHUSDT_1h", "binance_um_1h_2026/ETHUSDT"),
+]
+"""Perpetual and spot of one exchange, which share years."""
+
+
+@pytest.mark.parametrize("pair", VENUES)
+def test_what_a_second_source_confirms_is_no_wrong_print(hourly: dict[str, PriceSeries], pair: tuple[str, str]) -> None:
+    """Moves that read like spikes in one source and happened in both, the crash of 2025-10-10 among the bars."""
+    made = aggregate([Source((hourly[name],)) for name in pair], 0.05)
+    assert not made.contested.any()
+    marked = spikes(made.close, made.confirmed)
+    assert not (marked & made.confirmed).any()
+    assert marked.sum() <= spikes(made.close).sum()
+    crash = parse_instant("2025-10-10T22:00")
+    if pair[1].startswith("binance_um"):
+        bar = int(np.flatnonzero(made.close.observed_at == crash)[0])
+        assert made.confirmed[bar]
+        assert not marked[bar]
+
+
+def test_a_move_that_reads_like_a_spike_and_that_both_sources_saw_is_kept(hourly: dict[str, PriceSeries]) -> None:
+    made = aggregate([Source((hourly[name],)) for name in VENUES[0]], 0.05)
+    bar = int(np.flatnonzero(made.close.observed_at == parse_instant("2023-01-25T22:00"))[0])
+    assert spikes(made.close)[bar]
+    assert not spikes(made.close, made.confirmed)[bar]
+
+
+@pytest.mark.parametrize("size", [0.08, 0.2])
+@pytest.mark.parametrize("pair", VENUES)
+def test_a_wrong_print_on_one_of_two_venues_is_outvoted(
+    hourly: dict[str, PriceSeries], pair: tuple[str, str], size: float
+) -> None:
+    """All are that are wrong by a fifth, with the venue's name, and the price stays within half a per cent.
+
+    Of those wrong by 8 % one in 240 is nearer to the last agreed price than the market's own move of that hour.
+    """
+    first, second = (hourly[name] for name in pair)
+    rng = np.random.default_rng(1)
+    where = rng.choice(np.intersect1d(first.observed_at, second.observed_at)[10:-10], 60, replace=False)
+    value = first.value.copy()
+    value[np.searchsorted(first.observed_at, where)] *= np.exp(size * rng.choice([-1, 1], 60))
+    made = aggregate([Source((replace(first, value=value),)), Source((second,))], 0.05)
+    right = aggregate([Source((first,)), Source((second,))], 0.05)
+    bars = np.searchsorted(made.close.observed_at, where)
+    assert made.contested[bars].all(), "of two sources that differ neither has a majority"
+    off = np.abs(np.log(made.close.value[bars] / right.close.value[bars])) > 0.005
+    assert not off.any() if size >= 0.2 else off.mean() <= 0.05
+    assert (made.outvoted[bars, 0] == ~off).all()
+    assert (made.outvoted[bars, 1] == off).all()
 
 
 @pytest.fixture(scope="module")

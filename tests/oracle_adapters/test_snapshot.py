@@ -7,10 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from oracle_adapters import sample
+from oracle_adapters import registry, sample
+from oracle_adapters.feed import Feed, MemoryFeed, collect
+from oracle_adapters.fetching import fetch_one
+from oracle_adapters.files import PriceFile
 from oracle_adapters.snapshot import build_snapshot
+from oracle_adapters.store import Store
 from risk.artifact import Artifact
 from risk.errors import DataError, InputError, SettingsError, UnitError
+from risk.feed_settings import FileFeed
 from risk.market import MarketSnapshot, Origin, Verdict
 from risk.settings import Settings, read_settings
 from risk.units import DAY, parse_instant
@@ -66,12 +71,6 @@ class TestSample:
         again = Artifact.from_files(artifact.to_files(), schema=artifact.schema)
         assert MarketSnapshot.from_artifact(again).artifact().content_hash == artifact.content_hash
 
-    def test_a_store_changes_nothing(self, snapshot: MarketSnapshot, tmp_path: Path) -> None:
-        chosen = read_settings(sample.settings_text())
-        for _ in range(2):
-            kept = build_snapshot(chosen, root=Path(), store=tmp_path / "store")
-            assert kept.artifact().content_hash == snapshot.artifact().content_hash
-
     def test_an_earlier_date_sees_the_same_past_and_nothing_later(self, snapshot: MarketSnapshot) -> None:
         at = parse_instant("2024-06-01")
         earlier = build_snapshot(read_settings(sample.settings_text()), root=Path(), as_of=at)
@@ -93,6 +92,62 @@ class TestSample:
             assert one.value.tolist() == snapshot.field_of(one.base, one.field).value.tolist()
         assert "CRV/USD" not in fewer.depth
         assert set(fewer.book.accounts) < set(snapshot.book.accounts)
+
+
+class TestStore:
+    """Prices that come from afar: here those of the files, behind an opener of another kind of feed."""
+
+    @pytest.fixture
+    def far(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+        def opener(feed: FileFeed, _: Settings, root: Path) -> list[Feed]:
+            near = PriceFile(feed, root)
+            return [MemoryFeed(near.spec, collect(near).rows)]
+
+        monkeypatch.setattr(registry, "OPENERS", {FileFeed: opener})
+        return settings("BTC", "ETH", store="kept")
+
+    def fetch(self, chosen: Settings, folder: Path) -> None:
+        for feed in registry.open_feeds(chosen, folder):
+            assert fetch_one(Store(folder / "kept"), feed).status == "good"
+
+    def test_it_gives_what_the_sources_gave(self, far: Settings, folder: Path) -> None:
+        direct = build_snapshot(far.model_copy(update={"store": None}), root=folder)
+        self.fetch(far, folder)
+        assert build_snapshot(far, root=folder).artifact().content_hash == direct.artifact().content_hash
+        other = build_snapshot(far.model_copy(update={"store": None}), root=folder, store=folder / "kept")
+        assert other.artifact().content_hash == direct.artifact().content_hash
+
+    def test_a_later_fetch_changes_no_earlier_snapshot(self, far: Settings, folder: Path) -> None:
+        (folder / "ETH.csv").write_text(prices(seed=1, n=30))
+        self.fetch(far, folder)
+        before = build_snapshot(far, root=folder, as_of=AT).artifact().content_hash
+        (folder / "ETH.csv").write_text(prices(seed=1))
+        self.fetch(far, folder)
+        assert build_snapshot(far, root=folder, as_of=AT).artifact().content_hash == before
+
+    def test_no_source_is_asked(self, far: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.fetch(far, folder)
+        monkeypatch.setattr(MemoryFeed, "fetch", lambda *_: pytest.fail("a source was asked"))
+        assert len(build_snapshot(far, root=folder).close("ETH")) == 40
+
+    def test_what_was_never_fetched_is_said(self, far: Settings, folder: Path) -> None:
+        with pytest.raises(DataError, match=r"BTC/USD@files:BTC\.csv: the store does not hold the feed.*riskcal fetch"):
+            build_snapshot(far, root=folder)
+
+    def test_a_damaged_store_is_refused(self, far: Settings, folder: Path) -> None:
+        self.fetch(far, folder)
+        part = next((folder / "kept").rglob("*.parquet"))
+        data = bytearray(part.read_bytes())
+        data[len(data) // 3] ^= 1
+        part.write_bytes(data)
+        with pytest.raises(DataError, match="a part of the store is damaged"):
+            build_snapshot(far, root=folder)
+
+    def test_files_are_read_in_their_place(self, folder: Path) -> None:
+        direct = build_snapshot(settings("BTC", "ETH"), root=folder)
+        kept = build_snapshot(settings("BTC", "ETH", store="kept"), root=folder)
+        assert kept.artifact().content_hash == direct.artifact().content_hash
+        assert not (folder / "kept").exists()
 
 
 class TestAsOf:
@@ -193,11 +248,14 @@ class TestSettings:
 
     @pytest.mark.parametrize(
         ("change", "said"),
-        [({"asset": "DOGE"}, r"feeds\.0\.asset: no such asset"), ({"quote": "EUR"}, "only prices in USD")],
+        [
+            ({"asset": "DOGE"}, r"feeds\.0\.asset: no such asset"),
+            ({"quote": "EUR"}, r"no path gives BTC/USD; the feeds are BTC/EUR"),
+        ],
     )
     def test_a_feed_that_fits_nothing(self, folder: Path, change: dict[str, str], said: str) -> None:
         feeds = [{"kind": "files", "asset": "BTC", "path": "BTC.csv", **change}]
-        with pytest.raises(SettingsError, match=said):
+        with pytest.raises(ValueError, match=said):
             build_snapshot(settings("BTC", feeds=feeds), root=folder)
 
     def test_the_order_of_feeds_does_not_matter(self, folder: Path) -> None:
@@ -207,3 +265,124 @@ class TestSettings:
             for chosen in (feeds, feeds[::-1])
         }
         assert len(hashes) == 1
+
+
+BOOK = {
+    "kind": "exchange", "asset": "BTC", "exchange": "binance", "symbol": "BTC/USDT", "data": "order_book",
+    "base_url": "http://127.0.0.1:9",
+}  # fmt: skip
+RATES = BOOK | {"symbol": "BTC/USDT:USDT", "data": "funding", "start": "2024-01-01"}
+
+
+class TestOtherKinds:
+    """Books, funding and chains are opened and named; a snapshot asks only for prices."""
+
+    def test_they_are_named_and_not_asked(self, folder: Path) -> None:
+        plain = settings("BTC", "ETH")
+        feeds = [{"kind": "files", "asset": name, "path": f"{name}.csv"} for name in ("BTC", "ETH")]
+        found = build_snapshot(settings("BTC", "ETH", feeds=[*feeds, BOOK, RATES]), root=folder, as_of=AT)
+        named = {row["series"]: row["detail"] for row in found.quality.rows() if row["check"] == "kind"}
+        assert named == {
+            "BTC/USDT@exchange:binance:BTC/USDT:order_book": "depth: not asked, a snapshot has only prices",
+            "BTC/USDT@exchange:binance:BTC/USDT:USDT:funding:1d": "funding: not asked, a snapshot has only prices",
+        }
+        before = build_snapshot(plain, root=folder, as_of=AT)
+        assert [one.id for one in found.series] == [one.id for one in before.series]
+
+    def test_a_book_is_no_price_of_its_asset(self, folder: Path) -> None:
+        with pytest.raises(SettingsError, match="the asset has no feed"):
+            build_snapshot(settings("BTC", feeds=[BOOK]), root=folder, as_of=AT)
+
+    def test_a_price_in_tether_is_not_in_dollars(self, folder: Path) -> None:
+        bars = BOOK | {"data": "ohlcv", "start": "2024-01-01"}
+        with pytest.raises(SettingsError, match="no price in USD needs BTC/USDT") as error:
+            build_snapshot(settings("BTC", feeds=[bars]), root=folder, as_of=AT)
+        assert error.value.value == "USDT"
+
+
+class TestSources:
+    """Several feeds of one asset, and a composite, through the whole snapshot."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        for seed, name in enumerate(("BTC", "ETH")):
+            text = prices(seed=seed)
+            (tmp_path / f"{name}.csv").write_text(text)
+            (tmp_path / f"{name}2.csv").write_text(text)
+        (tmp_path / "rate.csv").write_text(
+            "time,close\n" + "".join(f"{np.datetime64('2024-01-01') + i},{1 + i / 1000}\n" for i in range(40))
+        )
+        return tmp_path
+
+    def settings(self, **parts: Any) -> Settings:
+        feeds = [
+            {"kind": "files", "asset": name, "path": f"{name}{number}.csv"}
+            for name in ("BTC", "ETH")
+            for number in ("", "2")
+        ]
+        feeds.append({"kind": "files", "asset": "rETH", "quote": "ETH", "path": "rate.csv"})
+        return settings("BTC", "ETH", "rETH", feeds=feeds, **parts)
+
+    def test_the_aggregate_is_the_price_and_its_sources_are_listed(self, folder: Path) -> None:
+        snapshot = build_snapshot(self.settings(), root=folder)
+        assert snapshot.assets == ("BTC", "ETH", "rETH")
+        assert [one.id for one in snapshot.series] == [
+            "BTC/USD@median(files:BTC.csv, files:BTC2.csv)",
+            "ETH/USD@median(files:ETH.csv, files:ETH2.csv)",
+            "rETH/USD@composite(rETH/ETH × ETH/USD)",
+        ]
+        assert {one.id for one in snapshot.sources} == {
+            "BTC/USD@files:BTC.csv", "BTC/USD@files:BTC2.csv", "ETH/USD@files:ETH.csv", "ETH/USD@files:ETH2.csv",
+            "rETH/ETH@files:rate.csv",
+        }  # fmt: skip
+        ether = snapshot.close("ETH")
+        np.testing.assert_allclose(snapshot.close("rETH").value / ether.value, 1 + np.arange(40) / 1000, rtol=1e-15)
+        named = set(snapshot.quality["series"].tolist())
+        assert named == {one.id for one in (*snapshot.series, *snapshot.sources)}
+
+    def test_it_survives_its_files(self, folder: Path) -> None:
+        artifact = build_snapshot(self.settings(), root=folder).artifact()
+        again = MarketSnapshot.from_artifact(Artifact.from_files(artifact.to_files(), schema=artifact.schema))
+        assert again.artifact().content_hash == artifact.content_hash
+        assert len(again.sources) == 5
+
+    @pytest.mark.parametrize("garbage", ["-1", "text", "1e9"])
+    def test_corrupting_every_later_row_changes_nothing(self, folder: Path, garbage: str) -> None:
+        before = build_snapshot(self.settings(), root=folder, as_of=AT).artifact().content_hash
+        for path in folder.glob("*.csv"):
+            lines = path.read_text().splitlines()
+            kept = [one if one < "2024-01-20" or one.startswith("time") else f"{one[:10]},{garbage}" for one in lines]
+            assert kept != lines
+            path.write_text("\n".join(kept) + "\n")
+        assert build_snapshot(self.settings(), root=folder, as_of=AT).artifact().content_hash == before
+
+    def test_a_store_changes_nothing(self, folder: Path) -> None:
+        plain = build_snapshot(self.settings(), root=folder).artifact().content_hash
+        stored = build_snapshot(self.settings(), root=folder, store=folder / "store").artifact().content_hash
+        assert stored == plain
+
+    def test_a_factor_that_is_not_born_yet_leaves_its_composite_out(self, folder: Path) -> None:
+        (folder / "rate.csv").write_text("time,close\n2024-02-01,1.1\n2024-02-02,1.1\n")
+        snapshot = build_snapshot(self.settings(), root=folder, as_of=AT)
+        assert snapshot.assets == ("BTC", "ETH")
+        assert bad(snapshot) == {
+            ("rETH/ETH@files:rate.csv", "coverage"), ("rETH/USD@composite(rETH/ETH × ETH/USD)", "coverage")
+        }  # fmt: skip
+
+    def test_a_source_that_fell_silent_is_told_and_its_asset_lives_on(self, folder: Path) -> None:
+        (folder / "ETH2.csv").write_text(prices(seed=1, n=5))
+        verdict, why = build_snapshot(self.settings(), root=folder).verdict("ETH")
+        assert verdict == Verdict.SUSPECT
+        assert why == "sources: files:ETH.csv alone carries the price since 2024-01-06"
+
+    def test_a_feed_that_no_price_needs(self, folder: Path) -> None:
+        feeds = [{"kind": "files", "asset": "BTC", "path": "BTC.csv"}]
+        feeds.append({"kind": "files", "asset": "BTC", "quote": "ETH", "path": "ETH.csv"})
+        with pytest.raises(SettingsError, match=r"feeds\.1\.quote: no price in USD needs BTC/ETH"):
+            build_snapshot(settings("BTC", feeds=feeds), root=folder)
+
+    def test_more_sources_may_be_asked_for(self, folder: Path) -> None:
+        chosen = settings("BTC", aggregation={"minimum_sources": 2})
+        assert build_snapshot(chosen, root=folder).verdict("BTC") == (
+            Verdict.SUSPECT, "sources: only files:BTC.csv: nothing confirms its prices"
+        )  # fmt: skip

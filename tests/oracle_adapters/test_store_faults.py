@@ -108,6 +108,17 @@ print(found.status, found.added, found.error.exit_code, found.error)
     assert Store(tmp_path).append(SPEC, bars(5, 9)) == 4
 
 
+def test_what_a_killed_writer_left_is_never_read_and_swept_by_the_next_writer(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.append(SPEC, bars(1, 5))
+    stale = store.part_files(SPEC)[0].with_name("part.tmp")
+    stale.write_bytes(b"half a part")
+    assert store.read(SPEC).digest() == bars(1, 5).digest()
+    assert stale.exists(), "a reader removes nothing: the writer may be alive"
+    assert store.append(SPEC, bars(1, 5)) == 0
+    assert not stale.exists()
+
+
 @pytest.mark.parametrize("step", ["fsync", "open"])
 def test_what_the_system_refuses_is_said_in_its_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str

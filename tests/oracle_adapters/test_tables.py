@@ -105,6 +105,49 @@ class TestDepth:
         assert error.field in (field, "ETH/USD")
 
 
+class TestVenues:
+    HEAD = "pair,venue,kind,origin,size_usd,impact,known_at\n"
+
+    def test_venues_are_combined_at_equal_marginal_impact(self, tmp_path: Path) -> None:
+        rows = (
+            "ETH/USD,book,marginal,measured,1e6,0.05,2025-01-01\nETH/USD,pool,marginal,declared,2e6,0.10,2025-01-01\n"
+        )
+        curve = read_depth(*written(tmp_path, self.HEAD + rows), None)["ETH/USD"]
+        assert curve.kind is Impact.MARGINAL
+        assert curve.origin is Origin.DECLARED
+        assert [curve.size_within(m) for m in (0.025, 0.05, 0.1)] == pytest.approx([1e6, 2e6, 3e6])
+
+    def test_one_venue_stays_as_it_is_written(self, tmp_path: Path) -> None:
+        rows = "ETH/USD,book,average,measured,1e6,0.05,2025-01-01\n"
+        assert read_depth(*written(tmp_path, self.HEAD + rows), None)["ETH/USD"].kind is Impact.AVERAGE
+
+    def test_an_average_curve_that_cannot_be_combined_names_its_row(self, tmp_path: Path) -> None:
+        rows = (
+            "ETH/USD,a,average,measured,1e6,0.10,2025-01-01\nETH/USD,a,average,measured,2e6,0.11,2025-01-01\n"
+            "ETH/USD,b,marginal,measured,1e6,0.05,2025-01-01\n"
+        )
+        error = refusal(read_depth, *written(tmp_path, self.HEAD + rows), None)
+        assert error.field == "row 2"
+        assert "no rising marginal impact" in error.message
+
+    def test_the_worst_moment_of_the_look_back_counts(self, tmp_path: Path) -> None:
+        """Depth of 4 % of USDC for USDT before, in and after March 2023: 219, 1.5 and 150 million dollars."""
+        rows = "".join(
+            f"USDC/USDT,pool,marginal,measured,{size},0.04,{day}\n"
+            for size, day in (("219e6", "2023-03-01"), ("1.5e6", "2023-03-11"), ("150e6", "2023-03-20"))
+        )
+        path = written(tmp_path, self.HEAD + rows)
+
+        def depth(day: str, lookback: int | None) -> float:
+            return read_depth(*path, parse_instant(day), lookback)["USDC/USDT"].size_within(0.04)
+
+        assert depth("2023-03-25", None) == 150e6
+        assert depth("2023-03-25", 30 * 86400) == pytest.approx(1.5e6)
+        assert depth("2023-03-25", 86400) == 150e6
+        assert depth("2023-03-19", 86400) == 1.5e6, "what was in force when the look-back began counts"
+        assert depth("2023-03-10", 30 * 86400) == 219e6, "nothing later is read"
+
+
 class TestChangedAt:
     def test_dates_by_key(self, tmp_path: Path) -> None:
         key = Key("aave", "reserve", "WETH", (), "supply_cap")

@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from risk.errors import DataError
@@ -57,6 +57,8 @@ def words(draw: st.DrawFn) -> dict[str, int]:
 
 
 @given(words())
+@example({name: 2**width - 1 for name, width in LAYOUT})
+@example({name: 2 ** (width - 1) for name, width in LAYOUT})
 def test_any_word_comes_back(values: dict[str, int]) -> None:
     found = decode_configuration(packed(**values), "WETH")
     ratios = {

@@ -13,8 +13,9 @@ from risk.artifact import Table
 from risk.market import PriceSeries
 from risk.pipeline import backtest
 from risk.settings import Settings
-from risk.tails import backtest as stage
-from risk.tails.backtest import SubjectRecord, assemble_track_record, backtest_subject, backtest_subjects
+from risk.tails import record_tables
+from risk.tails.backtest import EXCEEDED, SubjectRecord, backtest_subject, backtest_subjects
+from risk.tails.record_tables import assemble_track_record
 from risk.tails.subject import SubjectTask
 from risk.track_record import POOLED_SCHEMA, RECORD_SCHEMA, TrackRecord
 from risk.volatility.race import BENCHMARK
@@ -93,6 +94,13 @@ def test_rows_count_what_the_outcomes_hold(record: SubjectRecord) -> None:
     loss, var = 1 - np.exp(-down.losses), 1 - np.exp(-down.var)
     assert row["quantile_loss"] == pytest.approx(np.mean((hits - 0.01) * (loss - var)))
     assert sum(found.models["n"].tolist()) == 780
+    # Probabilities of a fall: t laws whose 1 % quantile is the value at risk, so beyond it they are below 1 %.
+    assert found.brier["threshold"].tolist() == list(EXCEEDED)
+    for exceedance, brier in zip(record.exceedances, found.brier.rows(), strict=True):
+        fell = np.log1p(-exceedance.threshold)
+        assert brier["events"] == np.sum(-down.losses < fell)
+        np.testing.assert_array_equal(exceedance.probabilities < 0.01, down.var < -fell)
+        assert brier["brier"] == pytest.approx(np.mean((exceedance.probabilities - exceedance.events) ** 2))
     assert found.models["share"].sum() == pytest.approx(1.0)
 
 
@@ -101,6 +109,10 @@ def test_pooled_rows_and_dates(record: SubjectRecord) -> None:
     many = tuple(replace(record, subject=f"A{i}", observed_at=record.observed_at - 3600 * (i % 3)) for i in range(10))
     one, ten = (assemble_track_record(make_snapshot(), settings(), records) for records in ((record,), many))
     (first,), (second,) = (found.pooled.where(side="down", confidence=0.99).rows() for found in (one, ten))
+    (alone,) = one.record.where(side="down", confidence=0.99).rows()
+    assert first["quantile_loss_ratio"] == pytest.approx(alone["quantile_loss"] / alone["benchmark_quantile_loss"])
+    assert first["fz0_difference"] == pytest.approx(alone["fz0"] - alone["benchmark_fz0"])
+    assert (first["exceptions"], first["rate"]) == (alone["exceptions"], alone["exceptions"] / 780)
     assert second["n"] == 10 * first["n"]
     assert second["n_dates"] == first["n_dates"] == 780
     assert second["rate"] == pytest.approx(first["rate"])
@@ -130,6 +142,9 @@ def test_what_has_no_record_says_why() -> None:
     assert backtest_subject(task(simulated(141)), settings()).reason == ""
     still = backtest_subject(task(np.zeros(400)), settings())
     assert "first window" in still.reason
+    rounded = simulated(1500)
+    rounded[400:1100] = 0.0
+    assert "stands still" in backtest_subject(task(rounded), settings()).reason
     # Before the first pooled prior calibration refuses, and so does the record.
     early = backtest_subject(task(simulated(900), last=1_577_836_800 - DAY), settings())
     assert "pooled prior" in early.reason
@@ -198,7 +213,7 @@ def _record_rows(passes: int, better: int, n: int = 30) -> Table:
 )
 def test_the_bar(pooled: dict[str, float], passes: int, better: int, missed: list[int]) -> None:
     """0.7 to 1.3 % pooled; 95 % pass; pooled scores better at 5 %; better on two thirds; worse ones are named."""
-    rows = stage._criteria(_record_rows(passes, better), _pooled_row(**pooled))
+    rows = record_tables._criteria(_record_rows(passes, better), _pooled_row(**pooled))
     assert [i for i, row in enumerate(rows) if not row[4]] == missed
     assert rows[1][5] == (
         "29 of 30; too many exceptions: A29" if passes == 29 else "28 of 30; too many exceptions: A28, A29"

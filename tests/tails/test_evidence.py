@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from risk.tails.evidence import MINIMUM_RACE, run_race
-from risk.volatility.models import VolatilityModel
+from risk.tails.evidence import DECAYED, MINIMUM_RACE, evidence_rows, run_race
+from risk.volatility.models import VolatilityModel, fit
 from tests.factories import DAY, make_settings
 
 KINDS = (VolatilityModel.EWMA_T, VolatilityModel.GARCH_T)
@@ -41,3 +41,23 @@ def test_a_first_window_that_does_not_move_is_no_race() -> None:
     returns = np.concatenate([np.zeros(250), 0.03 * np.random.default_rng(1).standard_t(5, 400)])
     times = FEBRUARY_2025 - DAY * np.arange(len(returns) - 1, -1, -1)
     assert run_race(times, returns, KINDS, DAY, settings).walk is None
+
+
+def test_a_decayed_winner_makes_room_for_the_benchmark() -> None:
+    """Falls by half near the end that no model foresees: an alarm, and the benchmark is in use until 250 bars later."""
+    settings = make_settings(models={"walk_forward_window": 250})
+    returns = 0.03 * np.random.default_rng(1).standard_t(5, 900)
+    returns[800:860:6] = -0.6
+    times = FEBRUARY_2025 - DAY * np.arange(899, -1, -1)
+    result = run_race(times, returns, KINDS, DAY, settings)
+    assert result.summary is not None
+    assert result.summary.winner == "garch_t"
+    assert result.winner is VolatilityModel.EWMA_T
+    assert result.alarm is not None
+    assert 550 <= result.alarm < 610
+    fits = {kind: fit(kind, returns) for kind in KINDS}
+    rows = {row[1]: row for row in evidence_rows("X", times, result, fits, np.zeros(10) + 1.0).race}
+    assert DECAYED in str(rows["garch_t"][7])
+    assert rows["ewma_t"][6] is True
+    quiet = run_race(times[:800], returns[:800], KINDS, DAY, settings)
+    assert quiet.alarm is None

@@ -105,6 +105,10 @@ def test_bootstrap_by_date() -> None:
     assert found.estimate == pytest.approx(by_date.mean())
     # The error of an error from 4,000 resamples is 1.1 %; naive independence of rows would give a sixth of it.
     assert found.standard_error == pytest.approx(by_date.std() / 20, rel=0.05)
+    below = date_block_bootstrap(dates, values - 0.5, block=1, generator=generator(6))
+    above = date_block_bootstrap(dates, values + 0.5, block=1, generator=generator(6))
+    assert below.p_negative < 0.001  # ten standard errors below zero
+    assert above.p_negative > 0.999
     assert found.lower == pytest.approx(found.estimate - 1.645 * found.standard_error, abs=0.005)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.special import stdtrit
-from scipy.stats import binom
+from scipy.stats import binom, norm
 
 from risk.errors import DataError
 from risk.validation.expected_shortfall import (
@@ -120,6 +120,23 @@ def test_an_understated_shortfall_is_rejected() -> None:
         assert (test.p_value < 0.05) is rejected
         residual = residual_test(losses, var, es, 0.975, generator=generator(9), deviation=np.ones(2000))
         assert (residual.bootstrap_p_value < 0.05) is rejected
+
+
+def test_each_of_the_four_moments_counts() -> None:
+    """The general one-sided test against its moments written out, on series where another of them speaks each time."""
+    rng = generator(12)
+    for case in range(6):
+        scale = rng.uniform(0.5, 4.0, 600)
+        losses = scale * rng.standard_t(5, 600)
+        var = 2.0 * scale * (1.5 if case % 2 else 1.0) + (scale > 2) * (case // 2)
+        es = var * rng.uniform(1.05, 1.6, 600)
+        hit = losses > var
+        first = 0.05 - hit
+        second = var - es + hit * (losses - var) / 0.05
+        z = [np.sqrt(600) * m.mean() / np.sqrt(np.mean(m**2)) for m in (first, var * first, second, second / scale)]
+        p = np.sort(norm.sf(z))
+        expected = min(1.0, 4 * (1 + 1 / 2 + 1 / 3 + 1 / 4) * min(p[k] / (k + 1) for k in range(4)))
+        assert calibration_tests(losses, var, es, scale, 0.95).general_one_sided == pytest.approx(expected, rel=1e-9)
 
 
 def test_the_same_seed_gives_the_same_answer() -> None:

@@ -18,6 +18,7 @@ from risk.validation.stability import (
     nyblom_test,
     score_cusum_test,
     sensitivities,
+    standing_alarm,
 )
 from risk.validation.stability import _cramer_von_mises_tail as tail
 
@@ -70,6 +71,12 @@ def test_alarm_and_fall_back() -> None:
     again = decay_monitor(hits[alarms[0] + 301 :], 0.01, run_length=25_000).alarm
     assert (again is None) == (len(alarms) == 1)
     assert again is None or alarms[1] == alarms[0] + 301 + again
+    # Standing from the alarm itself to the last bar of the probation.
+    for length, stands in ((0, False), (1, True), (300, True), (301, False)):
+        part = hits[: alarms[0] + length]
+        found = standing_alarm(part, 0.01, run_length=25_000, probation=300)
+        assert (found == alarms[0]) is stands, length
+        assert found is None or mask[alarms[0] + length]
     assert not fall_back_bars(good, 0.01, run_length=25_000)[0].any()
     assert decay_monitor(good, 0.01, run_length=25_000).alarm is None
 

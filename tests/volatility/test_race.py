@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.integrate import quad
 from scipy.special import stdtrit
+from scipy.stats import binom
 from scipy.stats import t as student
 
 from risk.errors import DataError, RefusalError
 from risk.tails.extreme_value import fit_tail, tail_quantile
+from risk.validation.comparison import diebold_mariano
 from risk.validation.coverage import coverage_test
+from risk.validation.scores import crps_student, fz0_score, quantile_loss
 from risk.volatility.engine import filter_variances, refit_rolling
-from risk.volatility.forecasters import student_quantile, student_shortfall
-from risk.volatility.models import ParameterPrior, VolatilityModel, fit
-from risk.volatility.race import WalkForward, race, walk_forward
+from risk.volatility.forecasters import Forecasts, PredictiveLaw, StudentLaw, student_quantile, student_shortfall
+from risk.volatility.models import FitStatus, ParameterPrior, VolatilityModel, fit
+from risk.volatility.race import SET_LEVEL, WalkForward, choices_in_time, choose, race, walk_forward
 from tools.panel import read_closes
 
 Simulate = Callable[..., tuple[np.ndarray, float]]
@@ -103,8 +107,144 @@ def test_the_simplest_within_the_hurdle_wins(walk: WalkForward) -> None:
     scores = {entry.model: entry.log_score for entry in summary.entries}
     assert summary.n_observations == 300
     assert summary.entries[0].difference == 0.0
-    assert race(walk, hurdle=10.0).winner is VolatilityModel.EWMA_T
+    assert race(walk, hurdle=10.0).winner is VolatilityModel.GARCH_T
     assert race(walk, hurdle=0.0).winner == max(scores, key=lambda model: scores[model])
+
+
+def test_entries_hold_every_score(walk: WalkForward) -> None:
+    """Each number against the function that makes it, from the track alone."""
+    summary = race(walk)
+    benchmark = walk.tracks[VolatilityModel.EWMA_T]
+    for entry in summary.entries:
+        track = walk.tracks[entry.model]
+        fared = diebold_mariano(-track.log_scores, -benchmark.log_scores)
+        assert entry.difference == pytest.approx(track.log_scores.mean() - benchmark.log_scores.mean(), abs=1e-12)
+        assert (entry.p_better, entry.difference_error) == (fared.p_better, fared.standard_error)
+        assert entry.crps == pytest.approx(
+            np.mean(crps_student(walk.returns, track.law.nu, track.law.location, track.law.scale))
+        )
+        loss = quantile_loss(-walk.returns, track.var_long[:, 2], 0.99)
+        joint = fz0_score(-walk.returns, track.var_long[:, 2], track.es_long[:, 2], 0.99)
+        assert (entry.quantile_loss, entry.fz0) == (loss.mean(), joint.mean())
+        assert entry.has_density
+        assert entry.in_set == (entry.confidence_set >= SET_LEVEL)
+    assert max(entry.confidence_set for entry in summary.entries) == 1.0
+    assert race(walk) == summary
+
+
+def test_the_benchmark_is_no_contestant() -> None:
+    """It wins alone, or ahead of every other by more than the hurdle; what is not inside never wins."""
+    means = {"ewma_t": 1.0, "garch_t": 1.01, "gjr_t": 1.0}
+    everyone = ("ewma_t", "garch_t", "gjr_t")
+    assert choose(means, everyone, hurdle=0.002) == "gjr_t"
+    assert choose(means, everyone, hurdle=0.02) == "garch_t"
+    assert choose(means, ("ewma_t", "garch_t"), hurdle=0.002) == "ewma_t"
+    assert choose(means, ("garch_t",), hurdle=0.002) == "garch_t"
+    assert choose(means, ("ewma_t",), hurdle=0.002) == "ewma_t"
+
+
+def test_a_choice_in_time_is_that_of_the_bars_before(walk: WalkForward) -> None:
+    chosen = choices_in_time(walk, default="garch_t", minimum=100)
+    assert len(chosen) == 300
+    assert set(chosen[:120]) == {"garch_t"}  # the first refit with a hundred bars before it is at 120
+    for begin in range(120, 300, 30):
+        means = {name: -float(track.log_scores[:begin].mean()) for name, track in walk.tracks.items()}
+        assert set(chosen[begin : begin + 30]) == {choose(means, list(walk.tracks))}
+
+
+def test_a_choice_in_time_turns_after_the_score_does(walk: WalkForward) -> None:
+    """gjr_t is better by a nat on bars 0 to 149 and worse by three from 150 on: it is in use from 120 to 209."""
+    scores = {
+        "ewma_t": np.full(300, -9.0),
+        "garch_t": np.zeros(300),
+        "gjr_t": np.where(np.arange(300) < 150, 1.0, -3.0),
+    }
+    tracks = {name: replace(walk.tracks[name], log_scores=values) for name, values in scores.items()}
+    chosen = choices_in_time(replace(walk, tracks=tracks), default="garch_t", minimum=100)
+    # At 180 gjr_t has a mean of (150 - 90) / 180 = 1/3; at 210 of (150 - 180) / 210 < 0.
+    assert [i for i, name in enumerate(chosen) if name == "gjr_t"] == list(range(120, 210))
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Student-t with the window's own moments and 5 degrees of freedom; as a model of quantiles only, on demand."""
+
+    name: str = "constant_t"
+    n_parameters: int = 2
+    quantiles_only: bool = False
+
+    def forecast(self, returns: np.ndarray, refits: Sequence[int], *, window: int) -> Forecasts:
+        counts = np.diff([*refits, returns.size])
+        past = [returns[max(origin - window, 0) : origin] for origin in refits]
+        location, deviation = (np.repeat([f(x) for x in past], counts) for f in (np.mean, np.std))
+        law: PredictiveLaw = StudentLaw(location, deviation, np.full(location.size, 5.0))
+        if self.quantiles_only:
+            law = Quantiles(law)
+        return Forecasts(law, deviation**2, (FitStatus.CONVERGED,) * len(refits), 0)
+
+
+@dataclass(frozen=True)
+class Quantiles:
+    """A law that knows its quantiles and shortfalls only."""
+
+    inner: PredictiveLaw
+
+    def quantile(self, probability: float) -> np.ndarray:
+        return self.inner.quantile(probability)
+
+    def shortfall(self, confidence: float, *, rise: bool) -> np.ndarray:
+        return self.inner.shortfall(confidence, rise=rise)
+
+    def log_density(self, returns: np.ndarray) -> None:
+        return None
+
+    crps = transform = log_density
+
+
+def test_any_forecaster_can_race(simulate: Simulate) -> None:
+    """A model that the package does not know stands in the race by its own size and under its own name."""
+    y, _ = simulate(700, np.random.default_rng(21))
+    walk = walk_forward(y, ["garch_t", Constant(), Constant("quantiles", 9, quantiles_only=True)], window=400)
+    assert tuple(walk.tracks) == ("ewma_t", "constant_t", "garch_t", "quantiles")
+    np.testing.assert_array_equal(walk.tracks["quantiles"].var_long, walk.tracks["constant_t"].var_long)
+    summary = race(walk)
+    constant, quantiles = summary.entry("constant_t"), summary.entry("quantiles")
+    assert constant.has_density
+    assert not quantiles.has_density
+    assert not quantiles.in_set
+    assert quantiles.fz0 == constant.fz0
+    assert quantiles.fz0_confidence_set == constant.fz0_confidence_set
+    with pytest.raises(DataError, match="no such model"):
+        walk_forward(y, ["arch_t"], window=400)
+
+
+def test_what_the_set_excludes_cannot_win(simulate: Simulate) -> None:
+    """A constant far off is simpler and would be within a hurdle of ten nats; it is not in the set."""
+
+    @dataclass(frozen=True)
+    class Wild(Constant):
+        def forecast(self, returns: np.ndarray, refits: Sequence[int], *, window: int) -> Forecasts:
+            return super().forecast(8.0 * returns, refits, window=window)
+
+    y, _ = simulate(700, np.random.default_rng(21))
+    summary = race(walk_forward(y, ["garch_t", Wild()], window=400), hurdle=10.0)
+    assert not summary.entry("constant_t").in_set
+    assert summary.winner == "garch_t"
+
+
+def test_growing_windows(simulate: Simulate) -> None:
+    """From a start before the window on, each fit takes all bars there are, and the last `window` of them later."""
+    y, _ = simulate(700, np.random.default_rng(21))
+    walk = walk_forward(y, ["garch_t"], window=400, start=200, refit_every=100)
+    assert walk.positions[[0, -1]].tolist() == [200, 699]
+    track = walk.tracks["garch_t"]
+    for origin in (200, 300, 400, 500):
+        result = fit("garch_t", y[max(origin - 400, 0) : origin])
+        assert track.variances[origin - 200] == pytest.approx(result.last_variance, rel=1e-4)
+    later = walk_forward(y, ["garch_t"], window=400, refit_every=100).tracks["garch_t"]
+    np.testing.assert_allclose(track.variances[200:], later.variances, rtol=1e-4)
+    with pytest.raises(DataError, match="shorter window"):
+        walk_forward(y, ["garch_t"], window=400, start=401)
 
 
 def test_student_quantile_and_shortfall() -> None:
@@ -114,6 +254,26 @@ def test_student_quantile_and_shortfall() -> None:
         assert q == pytest.approx(student.ppf(0.99, nu) * scale, rel=1e-10)
         mean, _ = quad(lambda r, nu=nu, scale=scale: r * student.pdf(r, nu, 0, scale), q, np.inf)
         assert student_shortfall(np.array([nu]), 0.99)[0] == pytest.approx(mean / 0.01, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_the_truth_wins_its_races(simulate: Simulate) -> None:
+    """200 races each. GJR truth: gjr_t wins 80 % or more. Independent t returns: constant or ewma_t wins 80 % or more.
+
+    The bounds are the rates of 80 % less the binomial 0.1 % quantile.
+    """
+    n = 200
+    gjr = independent = 0
+    for seed in range(n):
+        rng = np.random.default_rng(seed)
+        y, _ = simulate(2500, rng, alpha=0.02, gamma=0.2, beta=0.84)
+        gjr += race(walk_forward(y, ["garch_t", "gjr_t"], window=1000, refit_every=250)).winner == "gjr_t"
+        y = 0.04 * rng.standard_t(5, 2500)
+        walk = walk_forward(y, ["garch_t", "gjr_t", Constant()], window=1000, refit_every=250)
+        independent += race(walk).winner in ("constant_t", "ewma_t")
+    print("gjr_t wins", gjr / n, "constant or ewma_t", independent / n)
+    assert gjr >= binom.ppf(0.001, n, 0.80)
+    assert independent >= binom.ppf(0.001, n, 0.80)
 
 
 @pytest.mark.slow

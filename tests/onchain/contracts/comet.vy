@@ -73,7 +73,7 @@ def __init__(base: address, decimals: uint8):
     self.decimals = decimals
 
 @external
-def upgrade(configs: DynArray[AssetConfig, 24], rates: uint256[8], front: uint256):
+def upgrade(configs: DynArray[AssetConfig, 24], rates: uint256[8], front: uint256, told: bool = True):
     self.assets = []
     offset: uint8 = 0
     for one: AssetConfig in configs:
@@ -97,7 +97,8 @@ def upgrade(configs: DynArray[AssetConfig, 24], rates: uint256[8], front: uint25
     self.storeFrontPriceFactor = front
     self.baseBorrowMin = 100 * 10 ** convert(self.decimals, uint256)
     self.targetReserves = 5_000_000 * 10 ** convert(self.decimals, uint256)
-    log Upgraded(implementation=self)
+    if told: # a proxy that does not follow EIP-1967 logs nothing
+        log Upgraded(implementation=self)
 
 @external
 def pause(flags: bool[5]):

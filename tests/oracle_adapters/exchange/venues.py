@@ -7,7 +7,6 @@ the answers quoted in the source of a venue's module. Everything else here is co
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from oracle_adapters.exchange import Venue, open_exchange
@@ -207,6 +206,3 @@ def venue(
 def feed(server: Server, declared: ExchangeFeed, **more: Any) -> Feed:
     """The feed of the settings against a server."""
     return open_exchange(declared, venue(server, declared.exchange, **more))
-
-
-FOLDER = Path(__file__).parent

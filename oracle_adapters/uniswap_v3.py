@@ -1,0 +1,290 @@
+"""A Uniswap v3 pool: its time-weighted price, what it takes within an impact, and what moving its average costs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from oracle_adapters.contract_call import Call
+from oracle_adapters.feed import FeedSpec
+from oracle_adapters.rpc import Block, Node
+from oracle_adapters.sampled import SampledPrices
+from oracle_adapters.uniswap_math import HIGHEST, LARGEST_TICK, LOWEST, Curve, sell, sqrt_price_at
+from risk.errors import DataError, EvidenceError
+from risk.market import Impact, LiquidityCurve, Origin
+
+SLOT0 = "slot0()(uint160,int24,uint16,uint16,uint16,uint8,bool)"
+TICK = "ticks(int24)(uint128,int128,uint256,uint256,int56,uint160,uint32,bool)"
+OBSERVE = "observe(uint32[])(int56[],uint160[])"
+BLOCK_TIME = 12
+"""Seconds between blocks of Ethereum."""
+_WORD = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A pool as it stood at a block, seen from the token that is priced.
+
+    Attributes
+    ----------
+    address
+        Of the pool.
+    base_is_token0
+        Whether the priced token is token0; tokens are sorted by address, so a price may be upside down.
+    base_decimals, quote_decimals
+        Of the two tokens.
+    curve
+        Its liquidity by price.
+    """
+
+    address: str
+    base_is_token0: bool
+    base_decimals: int
+    quote_decimals: int
+    curve: Curve
+
+    @property
+    def price(self) -> float:
+        """Quote tokens a base token at the margin, without the fee."""
+        return self._price((self.curve.sqrt_price / 2**96) ** 2)
+
+    def price_at(self, tick: float) -> float:
+        """Quote tokens a base token at a tick."""
+        return self._price(1.0001**tick)
+
+    def sell_base(self, amount: float) -> tuple[float, float]:
+        """Sell whole base tokens: what was sold (less than offered if the pool runs out) and quote tokens got."""
+        return self._trade(amount, base=True)
+
+    def sell_quote(self, amount: float) -> tuple[float, float]:
+        """Sell whole quote tokens: what was sold, and base tokens got."""
+        return self._trade(amount, base=False)
+
+    def _trade(self, amount: float, *, base: bool) -> tuple[float, float]:
+        given, got = self.base_decimals, self.quote_decimals
+        if not base:
+            given, got = got, given
+        swap = sell(self.curve, int(amount * 10**given), zero_for_one=base == self.base_is_token0)
+        return swap.sold / 10**given, swap.bought / 10**got
+
+    def _price(self, raw: float) -> float:
+        scale = 10.0 ** (self.base_decimals - self.quote_decimals)
+        return raw * scale if self.base_is_token0 else scale / raw
+
+
+def read_pool(node: Node, address: str, base: str, block: int) -> Pool:
+    """A pool with all its liquidity, read at one block.
+
+    Parameters
+    ----------
+    base
+        Address of the token that is priced.
+
+    Raises
+    ------
+    DataError
+        When the contract is no pool, or not one of the base token.
+    """
+    first, base_decimals, quote_decimals = _tokens(node, address, base, block)
+    names = ("fee()(uint24)", "tickSpacing()(int24)", "liquidity()(uint128)")
+    results = node.calls([Call(address, name) for name in (*names, SLOT0)], block)
+    fee, spacing, liquidity = (int(result.value) for result in results[:3])
+    sqrt_price, tick = results[3].values[:2]
+    if not sqrt_price:
+        raise DataError("the pool has no price yet", file=f"contract {address}")
+    ticks = _ticks(node, address, spacing, block)
+    curve = Curve(sqrt_price, tick, liquidity, fee, spacing, ticks)
+    return Pool(address, first, base_decimals, quote_decimals, curve)
+
+
+def _tokens(node: Node, address: str, base: str, block: int) -> tuple[bool, int, int]:
+    """Whether the base is token0, and the decimals of base and quote."""
+    calls = [Call(address, name) for name in ("token0()(address)", "token1()(address)")]
+    tokens = [str(one.value) for one in node.calls(calls, block)]
+    if base.lower() not in tokens:
+        raise DataError("the pool does not trade the token", file=f"contract {address}", field="base", value=base)
+    first = base.lower() == tokens[0]
+    ordered = tokens if first else tokens[::-1]
+    decimals = [int(one.value) for one in node.calls([Call(token, "decimals()(uint8)") for token in ordered], block)]
+    return first, decimals[0], decimals[1]
+
+
+def _ticks(node: Node, address: str, spacing: int, block: int) -> dict[int, int]:
+    """Net liquidity by initialised tick, found through the bitmap of all ticks that a pool may have."""
+    lowest, highest = -(LARGEST_TICK // spacing), LARGEST_TICK // spacing
+    words = range(lowest // _WORD, highest // _WORD + 1)
+    bitmaps = node.calls([Call(address, "tickBitmap(int16)(uint256)", (word,)) for word in words], block)
+    found = [
+        (word * _WORD + bit) * spacing
+        for word, bitmap in zip(words, (one.value for one in bitmaps), strict=True)
+        for bit in range(_WORD)
+        if bitmap >> bit & 1
+    ]
+    nets = node.calls([Call(address, TICK, (tick,)) for tick in found], block)
+    return {tick: int(one.values[1]) for tick, one in zip(found, nets, strict=True)}
+
+
+def mean_tick(node: Node, address: str, window: int, block: int) -> int:
+    """Time-weighted mean tick over the window before a block, rounded down as the pool's own library does.
+
+    Parameters
+    ----------
+    window
+        Seconds.
+
+    Raises
+    ------
+    EvidenceError
+        When the pool keeps no observation that old: its cardinality was not raised, or it is younger.
+    """
+    result = node.call(Call(address, OBSERVE, ([window, 0],)), block)
+    if result.reason == "OLD":
+        raise EvidenceError(
+            f"the pool keeps no observations of {window} s",
+            file=f"contract {address}",
+            remedy="Raise its cardinality with increaseObservationCardinalityNext, or take a shorter window",
+        )
+    (then, now), _ = result.values
+    return int((now - then) // window)
+
+
+def pool_twap(spec: FeedSpec, node: Node, address: str, base: str, *, window: int) -> SampledPrices:
+    """Samples of a pool's time-weighted price; ``unanswered`` where the pool keeps no observations that old."""
+    orientation = Pool(address, *_tokens(node, address, base, node.final_block().number), Curve(0, 0, 0, 0, 1, {}))
+
+    def read(block: Block) -> float | str:
+        try:
+            tick = mean_tick(node, address, window, block.number)
+        except (DataError, EvidenceError):
+            return "unanswered"
+        return orientation.price_at(tick)
+
+    return SampledPrices(spec, node, read)
+
+
+def liquidity_curve(
+    pool: Pool, base: str, quote: str, *, usd_price: float, largest: float, points: int = 24, sell_base: bool = True
+) -> LiquidityCurve:
+    """Average impact, fee included, against size: exact sales through the pool at geometric sizes.
+
+    The curve ends where the pool runs out.
+
+    Parameters
+    ----------
+    base, quote
+        Names of the pool's base and quote.
+    usd_price
+        US dollars a base token.
+    largest
+        US dollars of the largest sale; the smallest is a ten-thousandth of it.
+    sell_base
+        Sell the base, or else buy it: then the curve is that of selling the quote for the base.
+
+    Raises
+    ------
+    EvidenceError
+        When the pool takes nothing in this direction.
+    """
+    unit = usd_price if sell_base else usd_price / pool.price
+    fair = pool.price if sell_base else 1 / pool.price
+    sizes: list[float] = []
+    impacts: list[float] = []
+    for size in np.geomspace(largest / 1e4, largest, points).tolist():
+        sold, got = (pool.sell_base if sell_base else pool.sell_quote)(size / unit)
+        whole = sold >= size / unit * (1 - 1e-9)
+        if not whole or not got:
+            break
+        sizes.append(size)
+        impacts.append(max(1 - got / (sold * fair), impacts[-1] if impacts else 0.0))
+    if not sizes:
+        raise EvidenceError("the pool takes nothing in this direction", field=f"{base}/{quote}", value=pool.address)
+    names = (base, quote) if sell_base else (quote, base)
+    return LiquidityCurve(*names, np.array(sizes), np.array(impacts), Impact.AVERAGE, Origin.MEASURED)
+
+
+@dataclass(frozen=True, slots=True)
+class Manipulation:
+    """The cheapest way to move a pool's time-weighted price that was found.
+
+    Attributes
+    ----------
+    move
+        Of the average, as a fraction.
+    blocks
+        For which the price is held away; the fewer, the further away it must be.
+    capital
+        Quote tokens that are brought to the pool at once.
+    cost
+        Quote tokens lost: each block, arbitrage takes what was paid above, or below, the price.
+    """
+
+    move: float
+    blocks: int
+    capital: float
+    cost: float
+
+    def safe_against(self, extractable: float, *, margin: float = 1.0) -> bool:
+        """Whether the cost is at least `margin` times what could be borrowed on the moved price, in quote tokens."""
+        return self.cost >= margin * extractable
+
+
+def manipulation_cost(pool: Pool, move: float, window: int, *, block_time: int = BLOCK_TIME) -> Manipulation:
+    """What it costs to move the average over a window by a fraction, up or down.
+
+    The average is of ticks: to move it by ``log(1 + move)`` over the window while the price is away for h seconds,
+    the price must be away by ``window / h`` times that. Each block it is held, arbitrage brings it back, and what
+    the sale lost against the price before is gone; nothing else is counted, so the cost is a lower bound for
+    somebody who must pay it, and none where nobody arbitrages. All holding times up to the window are tried.
+
+    Parameters
+    ----------
+    move
+        Above -1, not zero.
+    window
+        Seconds of the average.
+
+    Raises
+    ------
+    DataError
+        For a move that cannot be.
+    EvidenceError
+        When the pool cannot be moved so far at all: the end of its prices is reached in every holding time.
+    """
+    if not move > -1 or move == 0:
+        raise DataError("an average cannot move so", field="move", value=move)
+    ticks = math.log1p(move) / math.log(1.0001)
+    best: Manipulation | None = None
+    for blocks in range(1, max(window // block_time, 1) + 1):
+        away = ticks * window / min(blocks * block_time, window)
+        found = _push(pool, away if pool.base_is_token0 else -away)
+        if found is None:
+            continue
+        capital, lost = found
+        if best is None or blocks * lost < best.cost:
+            best = Manipulation(move, blocks, capital, blocks * lost)
+    if best is None:
+        raise EvidenceError("the pool has no price so far away", field="move", value=move)
+    return best
+
+
+def _push(pool: Pool, ticks: float) -> tuple[float, float] | None:
+    """Quote tokens' worth brought, and lost at the price before, to move the pool by so many ticks in one sale."""
+    curve = pool.curve
+    away = math.ceil(abs(ticks))
+    target = curve.tick + away if ticks > 0 else curve.tick - away
+    if abs(target) > LARGEST_TICK:
+        return None
+    limit = min(max(sqrt_price_at(target), LOWEST + 1), HIGHEST - 1)
+    down = ticks < 0
+    swap = sell(curve, 2**128, zero_for_one=down, limit=limit)
+    if swap.sqrt_price != limit:
+        return None
+    base_sold = down == pool.base_is_token0
+    base, quote = 10**pool.base_decimals, 10**pool.quote_decimals
+    if base_sold:
+        brought, got = swap.sold / base * pool.price, swap.bought / quote
+    else:
+        brought, got = swap.sold / quote, swap.bought / base * pool.price
+    return brought, brought - got
