@@ -54,10 +54,11 @@ def _groups(stress: StressResult, *, has_budget: bool) -> list[dict[str, Any]]:
     groups: dict[str, list[dict[str, Any]]] = {}
     for (scenario, *_), line in lines.items():
         groups.setdefault(scenario, []).append(line)
-    replays = {scenario: found[0] for scenario, found in groups.items() if len(found) == 1 and _one_path(found[0])}
+    replays = {scenario: found for scenario, found in groups.items() if has_budget and all(map(_one_path, found))}
     gathered = [
         {**line, "measure": f"{scenario_title(stress, scenario)}: {uncapitalised(line['measure'])}"}
-        for scenario, line in replays.items()
+        for scenario, found in replays.items()
+        for line in found
     ]
     others = [
         {"scenario": scenario_title(stress, scenario), "lines": found}

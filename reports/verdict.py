@@ -22,6 +22,7 @@ MEASURES = {
     Measure.EXPECTED_PER_YEAR: "Expected bad debt a year",
     Measure.ES99: "Expected shortfall of bad debt",
     Measure.BREACH_PROBABILITY: "Chance that bad debt exceeds the tolerance",
+    Measure.BAD_DEBT: "Bad debt, realised and latent",
     Measure.LATENT: "Latent bad debt",
     Measure.REALISED: "Realised bad debt",
     Measure.UNLIQUIDATED: "Unliquidated debt",

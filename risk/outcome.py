@@ -59,6 +59,7 @@ class Finding:
 class Measure(StrEnum):
     """Measures of a stress run, in US dollars unless they say otherwise."""
 
+    BAD_DEBT = "bad_debt"
     LATENT = "latent_bad_debt"
     REALISED = "realised_bad_debt"
     UNLIQUIDATED = "unliquidated_debt"

@@ -39,8 +39,9 @@ def gate(base: Path, head: Path, *, config: Path, run: Path | None, as_json: boo
     """Check a change of parameters from BASE to HEAD.
 
     Only HEAD is not trusted. Units, bounds, invariants and steps are read from the two files; the stress budgets
-    need the calibration of a run, on which base and head are simulated on the same paths. Evidence that is
-    missing is a failure. Exit code 0: nothing stands against the change; 1: something does.
+    need the calibration of a run, on which base and head are simulated on the same paths; margins and fees, which
+    no stress covers, are held against the run's targets. Evidence that is missing is a failure. Exit code 0:
+    nothing stands against the change; 1: something does.
     """
     from reports.chain import Start
     from reports.parameter_file import read_parameters
@@ -68,13 +69,14 @@ def gather(base: ParameterSet, head: ParameterSet, settings: Settings, run: Path
     from risk.gate.stress import BASE, HEAD, why_not_stressed
 
     if run is None:
-        return GateContext(base, head, settings, absent=dict.fromkeys(("stress", "changed_at", "as_of"), "no --run"))
-    from reports.run_folder import load_calibration, load_snapshot
+        needs = ("stress", "changed_at", "as_of", "recommendation")
+        return GateContext(base, head, settings, absent=dict.fromkeys(needs, "no --run"))
+    from reports.run_folder import load_calibration, load_recommendation, load_snapshot, read_manifest
     from risk.errors import EvidenceError, RefusalError
     from risk.gate.evidence import bad_prices
 
     snapshot = load_snapshot(run)
-    stress, absent = None, {}
+    stress, recommendation, absent = None, None, {}
     if not snapshot.changed_at:
         absent["changed_at"] = "the run's snapshot has none"
     if (reason := why_not_stressed(base, head)) is not None:
@@ -86,8 +88,22 @@ def gather(base: ParameterSet, head: ParameterSet, settings: Settings, run: Path
             stress = BookLossModel(snapshot, load_calibration(run), settings).loss({BASE: base, HEAD: head})
         except (EvidenceError, RefusalError) as error:
             absent["stress"] = str(error)
-    bad = bad_prices(snapshot, settings.assets)
-    return GateContext(base, head, settings, snapshot.changed_at or None, snapshot.as_of, stress, absent, bad)
+    if "recommendation" in read_manifest(run).stages:
+        recommendation = load_recommendation(run)
+    else:
+        absent["recommendation"] = "the run holds none"
+    return GateContext(
+        base,
+        head,
+        settings,
+        changed_at=snapshot.changed_at or None,
+        as_of=snapshot.as_of,
+        stress=stress,
+        recommendation=recommendation,
+        bounds=snapshot.bounds,
+        absent=absent,
+        bad_prices=bad_prices(snapshot, settings.assets),
+    )
 
 
 def _show(result: GateResult, context: GateContext, head: Path) -> None:

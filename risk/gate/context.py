@@ -6,15 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from risk.market import StepBound
 from risk.outcome import Finding, Severity, StressResult
 from risk.parameters import Change, Key, ParameterSet, Value
-from risk.settings import Settings
+from risk.recommendation import Recommendation
+from risk.settings import Bound, Settings
 from risk.units import Quantity
 
 Place = tuple[Key, ...]
-"""Numbers that a rule looks at together; empty for the whole set."""
+"""Numbers that a rule looks at together."""
 _LONGEST = 80
-Need = Literal["changed_at", "as_of", "stress"]
+Need = Literal["changed_at", "as_of", "stress", "recommendation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,10 @@ class GateContext:
         The instant of the evidence (unix seconds), or None without any.
     stress
         Stress of the sets ``base`` and ``head`` on the same paths, or None.
+    recommendation
+        The run's targets with their derivations, or None.
+    bounds
+        The stewards' step bounds as the run read them on chain; those of the settings come first.
     absent
         Why evidence is missing, by need, for the message.
     bad_prices
@@ -45,6 +51,8 @@ class GateContext:
     changed_at: Mapping[Key, int] | None = None
     as_of: int | None = None
     stress: StressResult | None = None
+    recommendation: Recommendation | None = None
+    bounds: Mapping[str, StepBound] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
     bad_prices: Mapping[str, str] = field(default_factory=dict)
 
@@ -52,6 +60,10 @@ class GateContext:
     def changes(self) -> tuple[Change, ...]:
         """Changes from base to head, in key order."""
         return self.base.diff(self.head)
+
+    def bound(self, parameter: str) -> Bound | StepBound | None:
+        """The step bound of a parameter, or None where none is known."""
+        return self.settings.bounds.get(parameter) or self.bounds.get(parameter)
 
     def changed(self, key: Key) -> bool:
         """Whether a number differs between base and head."""
@@ -114,25 +126,21 @@ class Rule:
     def check(self, context: GateContext) -> list[Finding]:
         """Findings on every place that the rule looks at; its needs must be there."""
         remarks = ((place, self.examine(context, place)) for place in self.places(context))
-        return [self._finding(context, place, remark) for place, remark in remarks if remark is not None]
+        return [self.finding(context, place, remark) for place, remark in remarks if remark is not None]
 
-    def _finding(self, context: GateContext, place: Place, remark: Remark) -> Finding:
+    def finding(self, context: GateContext, place: Place, remark: Remark) -> Finding:
         """A finding from a remark, with both values and the head file's line."""
-        key = next((key for key in place if context.changed(key)), place[0] if place else None)
-        before = after = line = None
-        if key is not None:
-            before, after = context.base.values.get(key), context.head.values.get(key)
-            line = context.head.lines.get(key)
+        key = next((key for key in place if context.changed(key)), place[0])
         return Finding(
             code=self.code,
-            key="*" if key is None else str(key),
+            key=str(key),
             severity=remark.severity or self.severity,
             message=remark.message,
-            base=_shown(before),
-            head=_shown(after),
+            base=_shown(context.base.values.get(key)),
+            head=_shown(context.head.values.get(key)),
             evidence=remark.evidence,
             remedy=remark.remedy,
-            line=line,
+            line=context.head.lines.get(key),
         )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from risk.gate import bounds, completeness, evidence, invariants, steps, stress, units
-from risk.gate.context import GateContext, Need, Rule
+from risk.gate import bounds, completeness, evidence, invariants, steps, stress, targets, units
+from risk.gate.context import GateContext, Need, Place, Remark, Rule
 from risk.outcome import Finding, GateResult, Severity
 
 RULES: tuple[Rule, ...] = (
@@ -12,6 +12,7 @@ RULES: tuple[Rule, ...] = (
     *invariants.RULES,
     *steps.RULES,
     *stress.RULES,
+    *targets.RULES,
     *evidence.RULES,
     *completeness.RULES,
 )
@@ -21,6 +22,7 @@ _ABOUT: dict[Need, str] = {
     "stress": "the stress of base and head",
     "changed_at": "the record of earlier changes",
     "as_of": "the instant of the evidence",
+    "recommendation": "the recommendation of a run",
 }
 
 
@@ -37,29 +39,30 @@ def run_gate(context: GateContext) -> GateResult:
     """
     findings: list[Finding] = []
     checked: dict[str, int] = {}
-    unseen: dict[Need, dict[str, int]] = {}
+    unseen: dict[Need, dict[str, list[Place]]] = {}
     for rule in RULES:
-        places = len(rule.places(context))
+        places = list(rule.places(context))
         lacking = [need for need in rule.needs if getattr(context, need) is None]
         if places and lacking:
             unseen.setdefault(lacking[0], {})[rule.code] = places
-            places = 0
+            places = []
         else:
             findings += rule.check(context)
-        checked[rule.code] = checked.get(rule.code, 0) + places
+        checked[rule.code] = checked.get(rule.code, 0) + len(places)
     findings += [_missing(context, need, rules) for need, rules in unseen.items()]
     order = list(Severity)
     return GateResult(tuple(sorted(findings, key=lambda f: (order.index(f.severity), f.code, f.key))), checked)
 
 
-def _missing(context: GateContext, need: Need, rules: dict[str, int]) -> Finding:
+def _missing(context: GateContext, need: Need, rules: dict[str, list[Place]]) -> Finding:
+    """A finding on the first number that was left unseen."""
     why = context.absent.get(need, "it was not given")
-    unseen = ", ".join(f"{code} saw 0 of {places}" for code, places in rules.items())
-    return Finding(
-        code=stress.EVIDENCE.code,
-        key="*",
-        severity=Severity.ERROR,
-        message=f"{_ABOUT[need]} is missing ({why}): {unseen}",
-        evidence={"need": need, "unseen": rules},
-        remedy="Give the evidence: what was not checked is not passed",
+    counts = {code: len(places) for code, places in rules.items()}
+    unseen = ", ".join(f"{code} saw 0 of {count}" for code, count in counts.items())
+    remark = Remark(
+        f"{_ABOUT[need]} is missing ({why}): {unseen}",
+        "Give the evidence: what was not checked is not passed",
+        {"need": need, "unseen": counts},
     )
+    first = next(iter(rules.values()))[0]
+    return stress.EVIDENCE.finding(context, first, remark)

@@ -13,8 +13,8 @@ from decimal import Decimal
 from risk.gate.context import GateContext, Place, Remark, Rule, each_changed, each_moved
 from risk.gate.units import grid_of
 from risk.outcome import Severity
-from risk.parameters import Key
-from risk.units import Dimension, Rounding, Seconds
+from risk.parameters import KINDS, Change, Key
+from risk.units import Dimension, Quantity, Rounding, Seconds
 
 
 def steps_bind(context: GateContext) -> bool:
@@ -24,8 +24,7 @@ def steps_bind(context: GateContext) -> bool:
 
 def is_legal_step(context: GateContext, key: Key) -> bool:
     """Whether stewards may move a number as head does; False where no bound is declared."""
-    declared = key.parameter in context.settings.bounds
-    return steps_bind(context) and declared and _step(context, (key,)) is None
+    return steps_bind(context) and context.bound(key.parameter) is not None and _step(context, (key,)) is None
 
 
 def _bound_by_steps(context: GateContext) -> list[Place]:
@@ -33,17 +32,16 @@ def _bound_by_steps(context: GateContext) -> list[Place]:
 
 
 def _bound_by_delay(context: GateContext) -> list[Place]:
-    return [place for place in _bound_by_steps(context) if place[0].parameter in context.settings.bounds]
+    return [place for place in _bound_by_steps(context) if context.bound(place[0].parameter) is not None]
 
 
 def _step(context: GateContext, place: Place) -> Remark | None:
     [key] = place
-    moved, bound = context.moved(key), context.settings.bounds.get(key.parameter)
+    moved, bound = context.moved(key), context.bound(key.parameter)
     if moved is None:
         return None
     if bound is None:
-        message = f"no step bound is declared for {key.spec.title.lower()}, so its step was not checked"
-        return Remark(message, f"Declare bounds.{key.parameter} in the settings", severity=Severity.NOTE)
+        return _unbounded(context, key, moved)
     before, after = (Decimal(quantity.value) for quantity in moved)
     declared = Decimal(repr(bound.step))
     allowed, step = (declared * before if bound.relative else declared), abs(after - before)
@@ -57,6 +55,20 @@ def _step(context: GateContext, place: Place) -> Remark | None:
     )
 
 
+def _unbounded(context: GateContext, key: Key, moved: tuple[Quantity, Quantity]) -> Remark:
+    """A step without a bound: an error where stewards have bounds for other numbers of such a subject.
+
+    Their contract moves only what it is configured for. A kind of subject without any bound has no such contract: a
+    step that tightens is noted, any other is a warning.
+    """
+    message = f"no step bound is declared for {key.spec.title.lower()}, so its step was not checked"
+    remedy = f"Declare bounds.{key.parameter} in the settings"
+    if any(context.bound(name) is not None for name in KINDS[key.kind]):
+        return Remark(f"{message}, though stewards move this kind of subject by bounds", f"{remedy}, or use governance")
+    safer = Change(key, *moved).tightening > 0
+    return Remark(message, remedy, severity=Severity.NOTE if safer else Severity.WARNING)
+
+
 def _amount(step: Decimal, before: Decimal, key: Key, *, relative: bool) -> str:
     if relative:
         return f"{step / before * 100:.2f} % of its value" if before else "any amount from zero"
@@ -65,8 +77,8 @@ def _amount(step: Decimal, before: Decimal, key: Key, *, relative: bool) -> str:
 
 def _next_step(context: GateContext, key: Key, before: Decimal, after: Decimal, allowed: Decimal) -> str:
     """The largest legal step in the same direction."""
-    grid, quantity, bound = grid_of(context, key), context.base.get(key), context.settings.bounds[key.parameter]
-    if grid is None or quantity is None or isinstance(quantity, Seconds) or allowed == 0:
+    grid, quantity, bound = grid_of(context, key), context.base.get(key), context.bound(key.parameter)
+    if grid is None or quantity is None or bound is None or isinstance(quantity, Seconds) or allowed == 0:
         return "Take it to governance"
     up = after > before
     legal = grid.round(before + allowed * (1 if up else -1), key.spec.dimension, Rounding.DOWN if up else Rounding.UP)
@@ -76,9 +88,10 @@ def _next_step(context: GateContext, key: Key, before: Decimal, after: Decimal, 
 
 def _delay(context: GateContext, place: Place) -> Remark | None:
     [key] = place
-    if context.changed_at is None or context.as_of is None:
+    bound = context.bound(key.parameter)
+    if context.changed_at is None or context.as_of is None or bound is None:
         return None
-    delay = context.settings.bounds[key.parameter].minimum_delay
+    delay = bound.minimum_delay
     if (last := context.changed_at.get(key)) is None:
         return Remark("no earlier change of it is on record, so none bounds it", severity=Severity.NOTE)
     if context.as_of - last >= delay:

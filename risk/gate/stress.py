@@ -77,7 +77,9 @@ def _suspects(context: GateContext) -> list[Place]:
 
 
 def _whole(context: GateContext) -> list[Place]:
-    return [()] if context.changes else []
+    """The whole change, those numbers first that do not make the protocol safer."""
+    ordered = dict.fromkeys((*_suspects(context), *each_changed(context)))
+    return [tuple(key for place in ordered for key in place)] if ordered else []
 
 
 def _evidence_there(context: GateContext) -> list[Place]:

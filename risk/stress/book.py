@@ -1,9 +1,12 @@
 """The book that a parameter set carries: its positions, thresholds and bonuses.
 
 Positions known from chain or a file are those under the parameters in force. In the long run a book follows its
-parameters, so another set scales it: collateral by the ratio of supply caps, debt so that every account keeps the
+parameters, so another set scales it: collateral into a higher supply cap, debt so that every account keeps the
 health factor it has in force. A looser set therefore carries more debt; it does not merely look safer. Where no
 positions are known the declared reference book stands in: each cap fully used, accounts at all distances.
+
+A supply cap bounds what may come, never what is there: known positions grow into a cap that is raised, and stay
+under one that is cut. Only the reference book, whose definition is the cap fully used, shrinks with it.
 """
 
 from __future__ import annotations
@@ -21,12 +24,13 @@ from risk.parameters import Malformed, ParameterSet
 from risk.settings import Settings
 
 FOLLOWS = (
-    "long run: an account's collateral scales with its supply cap against the one in force, and its debt so that "
-    "it keeps the health factor it has in force"
+    "long run: where a supply cap is raised, collateral grows so that the cap is as full as the one in force is; "
+    "a lower cap stops new supply and removes no position; debt follows, so that every account keeps the health "
+    "factor it has in force"
 )
 REFERENCE = (
     "reference book: no positions are known, so each supply cap is fully used by accounts at all distances, which "
-    "borrow the first asset that is lent against the collateral"
+    "borrow the first asset that is lent against the collateral; a cut of a cap is taken as positions that have left"
 )
 
 
@@ -93,8 +97,8 @@ def book_of(snapshot: MarketSnapshot, settings: Settings, parameters: ParameterS
     held = np.any(book.collateral > 0, axis=0)
     threshold = _ratios(settings, parameters, book.assets, held, "liquidation_threshold")
     bonus = _ratios(settings, parameters, book.assets, held, "liquidation_bonus")
-    in_force = _in_force_thresholds(snapshot, settings, book.assets, held, threshold)
-    collateral = book.collateral * _cap_ratios(snapshot, settings, parameters, book.assets)
+    in_force = _thresholds(settings, snapshot.in_force, book.assets, held, threshold)
+    collateral = book.collateral * _growth(snapshot, settings, parameters, book)
     before, after = book.collateral @ (price * in_force), collateral @ (price * threshold)
     # Collateral that supports no debt in force says nothing of the debt under another set: it stays.
     scale = np.divide(after, before, out=np.ones_like(after), where=before > 0)
@@ -108,6 +112,8 @@ def newly_liquidatable(
     snapshot: MarketSnapshot, settings: Settings, before: ParameterSet, after: ParameterSet
 ) -> Table:
     """Accounts that a change makes liquidatable the moment it is executed, on the book as it is.
+
+    Where `before` has no threshold for an asset, that of `after` stands in: it changes nobody's health.
 
     Returns
     -------
@@ -127,12 +133,12 @@ def newly_liquidatable(
     book = _used(snapshot.book)
     price, held = _prices(snapshot, book.assets), np.any(book.collateral > 0, axis=0)
     debt = book.debt @ price
-    health = []
-    for parameters in (before, after):
-        threshold = _ratios(settings, parameters, book.assets, held, "liquidation_threshold")
-        health.append(
-            np.divide(book.collateral @ (price * threshold), debt, out=np.full(len(debt), np.inf), where=debt > 0)
-        )
+    new = _ratios(settings, after, book.assets, held, "liquidation_threshold")
+    old = _thresholds(settings, before, book.assets, held, new)
+    health = [
+        np.divide(book.collateral @ (price * threshold), debt, out=np.full(len(debt), np.inf), where=debt > 0)
+        for threshold in (old, new)
+    ]
     crossing = np.flatnonzero((health[0] >= 1) & (health[1] < 1))
     rows = sorted(
         ((book.accounts[i], float(health[0][i]), float(health[1][i]), float(debt[i])) for i in crossing.tolist()),
@@ -184,31 +190,37 @@ def _ratios(
     return frozen(ratios)
 
 
-def _in_force_thresholds(
-    snapshot: MarketSnapshot, settings: Settings, assets: tuple[str, ...], held: npt.NDArray[np.bool_], own: FloatArray
+def _thresholds(
+    settings: Settings,
+    parameters: ParameterSet,
+    assets: tuple[str, ...],
+    held: npt.NDArray[np.bool_],
+    other: FloatArray,
 ) -> FloatArray:
-    """Thresholds in force, and the set's own where none is."""
+    """Thresholds (n_assets,) of what is held, and the other ones where the set has none."""
     found = [
-        _ratio(settings, snapshot.in_force, name, "liquidation_threshold") if here else None
+        _ratio(settings, parameters, name, "liquidation_threshold") if here else None
         for name, here in zip(assets, held.tolist(), strict=True)
     ]
-    return frozen([own[i] if ratio is None else ratio for i, ratio in enumerate(found)])
+    return frozen([other[i] if ratio is None else ratio for i, ratio in enumerate(found)])
 
 
-def _cap_ratios(
-    snapshot: MarketSnapshot, settings: Settings, parameters: ParameterSet, assets: tuple[str, ...]
-) -> FloatArray:
-    """Supply cap of the set over the one in force, one where either is absent or unlimited."""
-    ratios = np.ones(len(assets))
-    for i, name in enumerate(assets):
+def _growth(snapshot: MarketSnapshot, settings: Settings, parameters: ParameterSet, book: Book) -> FloatArray:
+    """Factors (n_assets,) by which collateral grows into a higher cap; never below one.
+
+    The new cap is as full as the one in force is, at most full. One where either cap is absent or unlimited.
+    """
+    factors = np.ones(len(book.assets))
+    for i, name in enumerate(book.assets):
         declared = settings.assets.get(name)
         if declared is None or declared.reserve is None:
             continue
         key = reserve_key(name, declared, "supply_cap")
         old, new = snapshot.in_force.get(key), parameters.get(key)
         if old is not None and new is not None and old.value > 0 and new.value > 0:
-            ratios[i] = float(new.value) / float(old.value)
-    return frozen(ratios)
+            full = max(float(old.value), float(book.collateral[:, i].sum()))
+            factors[i] = max(1.0, float(new.value) / full)
+    return frozen(factors)
 
 
 def _reference(snapshot: MarketSnapshot, settings: Settings, parameters: ParameterSet) -> StressBook:

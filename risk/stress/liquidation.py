@@ -21,7 +21,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from risk.depth import Depth, stressed_depth
-from risk.market import NUMERAIRE, FloatArray, MarketSnapshot, frozen
+from risk.errors import EvidenceError
+from risk.market import NUMERAIRE, FloatArray, MarketSnapshot, Origin, frozen
 from risk.settings import Settings
 from risk.stress.book import StressBook
 from risk.stress.kernel import Positions, Terms, run
@@ -30,16 +31,17 @@ from risk.stress.kernel import Positions, Terms, run
 def depths_of(snapshot: MarketSnapshot, settings: Settings, book: StressBook) -> dict[str, Depth]:
     """Stressed depth within the bonus, against the first asset that is lent, for each collateral of the book.
 
-    Raises
-    ------
-    EvidenceError
-        A collateral has neither a depth curve nor a traded volume.
+    Of a collateral with neither a depth curve nor a traded volume nothing can be sold: its depth is zero and says
+    why. A dead asset then leaves its debt unliquidated instead of ending the run.
     """
     depths = {}
     for i, name in enumerate(book.assets):
         if book.threshold[i] > 0 and book.bonus[i] > 0:
             debt = settings.assets[name].debts[0] if settings.assets[name].debts else NUMERAIRE
-            depths[name] = stressed_depth(snapshot, settings, name, debt, float(book.bonus[i]))
+            try:
+                depths[name] = stressed_depth(snapshot, settings, name, debt, float(book.bonus[i]))
+            except EvidenceError as error:
+                depths[name] = Depth(0.0, Origin.ASSUMED, f"nothing of it can be sold: {error.message}")
     return depths
 
 

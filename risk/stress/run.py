@@ -16,7 +16,7 @@ from risk.outcome import STRESS_SCHEMA, Measure, StressResult
 from risk.parameters import ParameterSet
 from risk.settings import Settings
 from risk.stress import measures
-from risk.stress.book import StressBook, book_of
+from risk.stress.book import StressBook, book_of, newly_liquidatable
 from risk.stress.kernel import LATENT, LIQUIDATED, REALISED, UNLIQUIDATED
 from risk.stress.liquidation import depths_of, liquidate, terms_of
 from risk.stress.measures import Estimate
@@ -31,12 +31,15 @@ SHOCKS = tuple(step / 20 for step in range(15))
 """Falls of the shock curve: 0 to 70 % in steps of 5 %."""
 HOUR = 3600
 TAIL = 0.99
-_COLUMNS = (
-    (Measure.LATENT, LATENT), (Measure.REALISED, REALISED), (Measure.UNLIQUIDATED, UNLIQUIDATED),
-    (Measure.LIQUIDATED, LIQUIDATED),
+_REPLAYED = (
+    (Measure.BAD_DEBT, (LATENT, REALISED), True), (Measure.LATENT, (LATENT,), False),
+    (Measure.REALISED, (REALISED,), False), (Measure.UNLIQUIDATED, (UNLIQUIDATED,), True),
+    (Measure.LIQUIDATED, (LIQUIDATED,), False),
 )  # fmt: skip
+"""Measures of a replay: the columns that add up to each, and whether it is held against the backstop."""
 ASSUMPTIONS = (
     "bad debt against a budget is realised plus latent at the end of the horizon, at market prices",
+    "replays: debt that could be liquidated and that nobody has taken by the end is held against the backstop as well",
     "simulation: the whole move of a bar happens at its start, then keepers have hourly rounds at that price",
     "simulation: today's positions, nobody adds collateral, repays or opens an account; no drift of prices",
     "crises are common: one mixing variable moves all assets of a bar, and starting variances have one rank",
@@ -86,12 +89,13 @@ class BookLossModel:
         """Stress the named sets on the same paths; they come out in name order.
 
         An asset without a path model takes its accounts out of the simulation: they are named in the facts, and
-        every simulated row of a set that holds such an account counts all its paths as failed and so fails.
+        every simulated row of a set that holds such an account counts all its paths as failed and so fails. A set
+        under which nothing is lent loses nothing: its rows are zero, and the facts name it.
 
         Raises
         ------
         EvidenceError
-            A set or the book lacks what a verdict needs: a threshold, an exposure, a depth.
+            A set or the book lacks what a verdict needs: a threshold, an exposure.
         DataError, SettingsError
             From the book's prices or the settings' scenarios and pegs.
         """
@@ -114,13 +118,13 @@ class BookLossModel:
             curve=self._curve(cases),
             losses=losses,
             scenarios={scenario.name: scenario.facts() for scenario in self._scenarios},
-            facts={**self._facts(cases, missing), **facts},
+            facts={**self._facts(cases, missing), "newly_liquidatable": self._newly_liquidatable(sets), **facts},
             inputs=self._inputs,
             settings_hash=settings.hash_of("seed", "assets", "appetite", "execution", "models", "stress"),
         )
 
     def _replay(self, scenario: Scenario, cases: list[_Case]) -> list[tuple[object, ...]]:
-        """One row a set and measure; realised debt is held against the backstop."""
+        """One row a set and measure; bad debt, and debt that nobody could liquidate, against the backstop."""
         rows: list[tuple[object, ...]] = []
         for case in cases:
             path = replay(scenario, self._settings, case.book.assets)
@@ -135,9 +139,9 @@ class BookLossModel:
                 gas_multiplier=scenario.gas_multiplier,
             )
             outcome = liquidate(case.book, path[None], terms, (len(path) - 1,))[0, 0]
-            for measure, column in _COLUMNS:
-                estimate = Estimate(float(outcome[column]), 0.0, 1, 0)
-                budget = self._settings.appetite.backstop_usd if measure is Measure.REALISED else None
+            for measure, columns, budgeted in _REPLAYED:
+                estimate = Estimate(float(outcome[list(columns)].sum()), 0.0, 1, 0)
+                budget = self._settings.appetite.backstop_usd if budgeted else None
                 rows.append(
                     _row(scenario.name, case.name, measure, round(scenario.hours * HOUR), 0.0, estimate, budget)
                 )
@@ -224,6 +228,22 @@ class BookLossModel:
     def _stable(self, name: str) -> bool:
         return name == NUMERAIRE or self._settings.assets[name].asset_class == "stable"
 
+    def _newly_liquidatable(self, sets: Mapping[str, ParameterSet]) -> dict[str, Any]:
+        """Accounts and debt that each set makes liquidatable at today's prices; empty where no book is known."""
+        snapshot, found = self._snapshot, {}
+        if snapshot.book is None:
+            return {}
+        debt = snapshot.book.debt @ np.array([snapshot.last_price(name) for name in snapshot.book.assets])
+        for name in sorted(sets):
+            crossing = newly_liquidatable(snapshot, self._settings, snapshot.in_force, sets[name])
+            found[name] = {
+                "accounts": len(crossing),
+                "debt_usd": float(crossing["debt_usd"].sum()),
+                "of_accounts": len(debt),
+                "of_debt_usd": float(debt.sum()),
+            }
+        return found
+
     def _facts(self, cases: list[_Case], missing: Mapping[str, str]) -> dict[str, Any]:
         """What a reader must know: positions, depth, what could not be simulated, and what is assumed."""
         books = {
@@ -246,7 +266,9 @@ class BookLossModel:
         return {
             "positions": {"origin": str(cases[0].book.origin), "note": cases[0].book.note} if cases else {},
             "books": books,
+            "nothing_lent": [name for name, found in books.items() if found["debt_usd"] == 0],
             "depth": depth,
+            "without_depth": {asset: entry["note"] for asset, entry in depth.items() if not max(entry["usd"].values())},
             "not_simulated": dict(missing),
             "assumptions": list(ASSUMPTIONS),
         }

@@ -146,7 +146,10 @@ def replay(scenario: Scenario, settings: Settings, assets: tuple[str, ...]) -> F
     """
     hours: FloatArray = np.arange(round(scenario.hours * 3600 / REPLAY_STEP) + 1, dtype=np.float64)
     hours *= REPLAY_STEP / 3600
-    return frozen(np.column_stack([np.exp(_log_price(scenario, settings, name, hours, ())) for name in assets]))
+    relative = np.ones((len(hours), len(assets)))
+    for i, name in enumerate(assets):
+        relative[:, i] = np.exp(_log_price(scenario, settings, name, hours, ()))
+    return frozen(relative)
 
 
 def _log_price(

@@ -74,6 +74,42 @@ def test_the_exit_code_is_the_targets_verdict(demo: tuple[Path, str, int]) -> No
     assert str(Path("riskcal-demo/proposal/index.html")) in said
 
 
+def gated(run: Path, tmp_path: Path, edits: dict[str, str], capsys: pytest.CaptureFixture[str]) -> tuple[int, set[str]]:
+    """Exit code of the gate from what is in force to the next step, and the errors' codes and keys."""
+    base, head = load_snapshot(run).in_force, load_recommendation(run).next_step
+    (tmp_path / "base.toml").write_text(base.to_toml())
+    changes = ParameterSet.from_texts(edits).values
+    (tmp_path / "head.toml").write_text(head.replace(changes).to_toml())
+    capsys.readouterr()
+    files = (str(tmp_path / "base.toml"), str(tmp_path / "head.toml"))
+    code = command.main(["gate", *files, "--config", str(run / "config.toml"), "--run", str(run), "--json"])
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    return code, {f"{f['code']} {f['key']}" for f in findings if f["severity"] == "error"}
+
+
+def test_the_next_step_passes_the_gate(
+    demo: tuple[Path, str, int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, target = demo[0], load_recommendation(demo[0]).target
+    assert load_snapshot(run).in_force != load_recommendation(run).next_step
+    assert gated(run, tmp_path, {}, capsys) == (0, set())
+    towards = {str(key): str(value) for key, value in target.values.items() if key.kind == "market"}
+    assert gated(run, tmp_path, towards, capsys) == (0, set()), "margins may go all the way"
+
+
+def test_margins_and_fees_that_no_stress_covers_need_the_targets(
+    demo: tuple[Path, str, int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    btc, doge = "perps/market/BTC-USD/tiers/1/", "perps/market/DOGE-USD/tiers/1/"
+    fee = "amm/pool/ETH-USDC/swap_fee"
+    margins = {btc + "initial_margin": "1%", btc + "maintenance_margin": "0.4%"}
+    new = {doge + "initial_margin": "1%", doge + "maintenance_margin": "0.4%"}
+    for edits in (margins, new, {fee: "0.06%"}):
+        code, found = gated(demo[0], tmp_path, edits, capsys)
+        assert code == 1
+        assert found == {f"T001 {key}" for key in edits}
+
+
 def test_the_demo_reproduces_to_the_byte_with_another_number_of_workers(demo: tuple[Path, str, int]) -> None:
     done = riskcal("reproduce", demo[0], "--workers", 1)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -9,7 +9,7 @@ import pytest
 
 from oracle_adapters.snapshot import build_snapshot
 from risk.parameters import Key
-from risk.pipeline import calibrate, recommend
+from risk.pipeline import calibrate, recommend, stress
 from risk.recommendation import Recommendation
 from risk.settings import read_settings
 from risk.units import parse_instant
@@ -68,3 +68,16 @@ def test_a_dollar_coin_is_not_riskless_before_its_depeg(shared: Path) -> None:
 def test_the_dead_stay_in_the_universe_and_are_refused(shared: Path) -> None:
     assert threshold("2023-03-09", "LUNA") is None
     assert threshold("2023-03-09", "FTT") is None
+
+
+def test_what_nobody_can_sell_stays_unliquidated_and_does_not_end_the_stress(shared: Path) -> None:
+    """In March 2023 neither a depth nor a traded volume of LUNA is known any more."""
+    settings = read_settings((ROOT / "riskcal.toml").read_text())
+    snapshot = build_snapshot(settings, root=ROOT, as_of=parse_instant("2023-03-09"))
+    found = stress(snapshot, calibrate(snapshot, settings), settings, {"in_force": snapshot.in_force})
+    assert "LUNA" in found.facts["without_depth"]
+    rows = {row["measure"]: row for row in found.rows.where(scenario="luna-2022").rows()}
+    assert rows["bad_debt"]["value"] == rows["realised_bad_debt"]["value"] + rows["latent_bad_debt"]["value"]
+    assert rows["latent_bad_debt"]["value"] > 1e6
+    assert rows["unliquidated_debt"]["value"] > settings.appetite.backstop_usd
+    assert rows["unliquidated_debt"]["status"] == "fail"

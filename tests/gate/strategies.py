@@ -13,6 +13,7 @@ from risk.gate.context import GateContext
 from risk.gate.rules import run_gate
 from risk.outcome import STRESS_SCHEMA, Finding, GateResult, Severity, StressResult
 from risk.parameters import Key, ParameterSet, Value
+from risk.recommendation import Derivation, Recommendation
 from risk.units import Ratio, TokenAmount, Usd
 from tests.factories import AS_OF, DAY, make_settings
 
@@ -103,6 +104,15 @@ def make_stress(
             listed.append(("replay", name, "liquidated_debt", DAY, 0.0, value, 0.0, 1, 0, 0.0, False, "info"))
     empty = Table({})
     return StressResult(Table.from_rows(STRESS_SCHEMA, listed), empty, empty, {}, {})
+
+
+def recommended(target: ParameterSet, *, refused: tuple[str, ...] = ()) -> Recommendation:
+    """A recommendation of a target; the numbers whose keys are named are refused."""
+    derivations = tuple(
+        Derivation(key, (), "test", None, str(value), None, refusal="too little data" if str(key) in refused else None)
+        for key, value in target.values.items()
+    )
+    return Recommendation(AS_OF, target, target, derivations, {})
 
 
 def toy_loss(parameters: ParameterSet) -> float:

@@ -12,10 +12,11 @@ from risk.artifact import readable_json
 from risk.gate.context import GateContext
 from risk.gate.rules import RULES, run_gate
 from risk.gate.stress import why_not_stressed
+from risk.market import StepBound
 from risk.outcome import Severity
-from risk.parameters import ParameterSet
+from risk.parameters import Key, ParameterSet
 from tests.factories import AS_OF, DAY, PARAMETERS, make_parameters, make_settings
-from tests.gate.strategies import errors, gate, make_stress, only
+from tests.gate.strategies import errors, gate, make_stress, only, recommended
 
 BASE = make_parameters()
 GOVERNANCE = make_settings(policy={"route": "governance"})
@@ -82,6 +83,18 @@ def test_mending_a_number_that_cannot_be_right_is_no_slipped_digit() -> None:
 def test_a_parameter_without_a_bound_is_named() -> None:
     [finding] = gate(BASE, head(('"15.00%"', '"16.00%"'))).findings
     assert (finding.code, finding.severity) == ("S001", Severity.NOTE)
+    [looser] = only(gate(BASE, head(('"15.00%"', '"14.00%"'))), "S001")
+    assert looser.severity is Severity.WARNING
+
+
+def test_stewards_do_not_move_what_their_contract_has_no_bound_for() -> None:
+    """Reserves have bounds, so a reserve's number without one is out of their reach."""
+    table = 'supply_cap = "60000 WETH"\n'
+    before, after = (head((table, f'{table}borrow_cap = "{cap} WETH"\n')) for cap in (50_000, 40_000))
+    assert errors(gate(before, after)) == {("S001", WETH + "borrow_cap")}
+    assert gate(before, after, settings=GOVERNANCE).findings == ()
+    read = {"borrow_cap": StepBound(1.0, relative=True, minimum_delay=3 * DAY)}
+    assert gate(before, after, bounds=read).findings == (), "the run read it on chain"
 
 
 @pytest.mark.parametrize(("days", "failed"), [(0.0, True), (2.99, True), (3.0, False), (400.0, False)])
@@ -102,7 +115,10 @@ def test_a_number_without_an_earlier_change_on_record_is_noted() -> None:
 def test_missing_evidence_is_a_failure_with_its_denominator() -> None:
     changed = head(('"80.50%"', '"80.00%"'), ('"66.00%"', '"66.10%"'))
     result = gate(BASE, changed, stress=None, changed_at=None, as_of=None, absent={"stress": "no --run"})
-    assert [(f.code, f.key, f.severity) for f in result.findings] == [("E003", "*", Severity.ERROR)] * 2
+    loosened = "lending/reserve/LINK/collateral_factor"
+    assert [(f.code, f.key, f.severity) for f in result.findings] == [("E003", loosened, Severity.ERROR)] * 2
+    for finding in result.findings:
+        assert finding.line == changed.lines[Key.parse(finding.key)]
     assert {f.message for f in result.findings} == {
         "the stress of base and head is missing (no --run): E001 saw 0 of 1, E002 saw 0 of 1, E004 saw 0 of 1",
         "the record of earlier changes is missing (it was not given): S002 saw 0 of 2",
@@ -122,7 +138,8 @@ def test_each_budget_is_compared_on_the_same_paths() -> None:
     assert errors(worse) == {("E002", key) for key in suspect}
     for after in (3.0, 2.5):
         better = gate(BASE, changed, stress=make_stress({MEAN: (3.0, after, 2.0)}))
-        assert [(f.code, f.key, f.severity) for f in better.findings] == [("E004", "*", Severity.WARNING)]
+        assert [(f.code, f.key, f.severity) for f in better.findings] == [("E004", *suspect, Severity.WARNING)]
+        assert better.findings[0].line == changed.lines[Key.parse(WETH + "collateral_factor")]
     assert gate(BASE, changed, stress=make_stress({MEAN: (3.0, 1.0, 2.0)})).findings == ()
 
 
@@ -144,30 +161,33 @@ def test_a_bonus_has_no_safe_direction_so_it_is_always_a_suspect() -> None:
 def test_a_failed_path_is_never_a_pass(failed_side: str) -> None:
     stress = make_stress({MEAN: (1.0, 1.0, 2.0)}, n_failed={failed_side: 1})
     result = gate(BASE, head(('"80.50%"', '"80.00%"')), stress=stress)
-    assert errors(result) == {("E003", "*")}
+    assert errors(result) == {("E003", WETH + "collateral_factor")}
     assert "1 of 1 budgets" in result.findings[0].message
 
 
 def test_stress_without_a_budget_or_without_a_set_is_no_evidence() -> None:
     changed = head(('"80.50%"', '"80.00%"'))
-    assert errors(gate(BASE, changed, stress=make_stress({}))) == {("E003", "*")}
+    assert errors(gate(BASE, changed, stress=make_stress({}))) == {("E003", WETH + "collateral_factor")}
     whole = make_stress({MEAN: (1.0, 1.0, 2.0)})
     half = type(whole)(whole.rows.where(set_id="base"), whole.curve, whole.losses, {}, {})
-    assert errors(gate(BASE, changed, stress=half)) == {("E003", "*")}
+    assert errors(gate(BASE, changed, stress=half)) == {("E003", WETH + "collateral_factor")}
 
 
 def test_new_numbers_are_noticed_and_unknown_places_refused() -> None:
     extra = '\n[perps.market.BTC-USD.tiers.1]\ninitial_margin = "9%"\nmaintenance_margin = "4%"\n'
-    result = gate(BASE, make_parameters(PARAMETERS + extra))
+    new = make_parameters(PARAMETERS + extra)
+    result = gate(BASE, new, recommendation=recommended(new))
     assert {(f.code, f.severity) for f in result.findings} == {("C002", Severity.WARNING)}
     stray = '\n[lending.reserve.DOGE]\nsupply_cap = "5 DOGE"\n[other.pool.ETH-USDC]\nswap_fee = "0.3%"\n'
     result = gate(BASE, make_parameters(PARAMETERS + stray))
-    assert errors(result) == {("C003", "lending/reserve/DOGE/supply_cap"), ("C003", "other/pool/ETH-USDC/swap_fee")}
+    pool = "other/pool/ETH-USDC/swap_fee"
+    assert errors(result) == {("C003", "lending/reserve/DOGE/supply_cap"), ("C003", pool), ("E003", pool)}
 
 
 def test_a_new_half_of_a_pair_is_an_error() -> None:
     extra = '\n[perps.market.BTC-USD.tiers.1]\ninitial_margin = "9%"\n'
-    assert errors(gate(BASE, make_parameters(PARAMETERS + extra))) == {
+    new = make_parameters(PARAMETERS + extra)
+    assert errors(gate(BASE, new, recommendation=recommended(new))) == {
         ("I005", "perps/market/BTC-USD/tiers/1/initial_margin")
     }
 

@@ -60,6 +60,36 @@ def test_debt_follows_the_threshold_and_collateral_the_cap_at_the_same_health(sn
         assert after.debt[without] == pytest.approx(before.debt[without])
 
 
+def test_a_lower_cap_removes_nobody(snapshot: MarketSnapshot) -> None:
+    """It stops new supply: what is held and owed stays, so a cut cannot pay for a threshold."""
+    settings = make_settings()
+    before = book_of(snapshot, settings, IN_FORCE)
+    for cap in ("59999", "1"):
+        after = book_of(snapshot, settings, changed(CAP, cap))
+        assert (after.collateral == before.collateral).all()
+        assert (after.debt == before.debt).all()
+
+
+def test_a_higher_cap_lets_grow_only_where_it_has_room() -> None:
+    """20 WETH held under a cap of 8 fill any cap up to 20; beyond it they fill the new one."""
+    settings, in_force = make_settings(), changed(CAP, "8")
+    snapshot = make_snapshot(book=one_account(1.5).book, in_force=in_force)
+    for cap, held in (("4", 20.0), ("16", 20.0), ("20", 20.0), ("40", 40.0)):
+        found = book_of(snapshot, settings, in_force.replace(changed(CAP, cap).values))
+        assert found.collateral.sum() == pytest.approx(held)
+    assert "a lower cap stops new supply" in found.note
+
+
+def test_the_reference_book_says_that_a_cut_cap_is_positions_gone() -> None:
+    found = book_of(make_snapshot(book=False), make_settings(), changed(CAP, "30000"))
+    assert "a cut of a cap is taken as positions that have left" in found.note
+
+
+def test_a_threshold_that_was_not_in_force_liquidates_nobody_anew() -> None:
+    less = ParameterSet({key: value for key, value in IN_FORCE.values.items() if key != THRESHOLD})
+    assert len(newly_liquidatable(one_account(1.02), make_settings(), less, changed(THRESHOLD, "0.5"))) == 0
+
+
 def test_zero_threshold_carries_no_debt_and_an_unlimited_cap_changes_nothing(snapshot: MarketSnapshot) -> None:
     settings = make_settings()
     gone = book_of(snapshot, settings, changed(THRESHOLD, "0"))

@@ -15,6 +15,7 @@ from risk.market import frozen
 from risk.outcome import STRESS_SCHEMA, LossModel, Measure, StressResult
 from risk.parameters import ParameterSet
 from risk.settings import Settings
+from risk.stress.book import newly_liquidatable
 from risk.stress.run import MONTE_CARLO, BookLossModel
 from risk.units import Ratio
 from tests.factories import make_book, make_calibration, make_parameters, make_settings, make_snapshot
@@ -47,7 +48,7 @@ def result() -> StressResult:
 
 def test_rows_are_complete_and_the_artifact_returns(result: StressResult) -> None:
     assert result.rows.schema == STRESS_SCHEMA
-    assert len(result.rows) == 2 * (6 * 4 + 3)
+    assert len(result.rows) == 2 * (6 * 5 + 3)
     assert set(result.rows["scenario"].tolist()) == {*result.scenarios, MONTE_CARLO}
     again = StressResult.from_artifact(
         type(result.artifact()).from_files(result.artifact().to_files(), schema=StressResult.SCHEMA)
@@ -62,7 +63,8 @@ def test_budgets_and_what_has_none(result: StressResult) -> None:
         Measure.EXPECTED_PER_YEAR: appetite.expected_bad_debt_usd_per_year,
         Measure.ES99: appetite.es99_usd,
         Measure.BREACH_PROBABILITY: appetite.breach_probability,
-        Measure.REALISED: appetite.backstop_usd,
+        Measure.BAD_DEBT: appetite.backstop_usd,
+        Measure.UNLIQUIDATED: appetite.backstop_usd,
     }
     for row in result.rows.rows():
         budget = budgets.get(Measure(row["measure"]))
@@ -74,6 +76,73 @@ def test_budgets_and_what_has_none(result: StressResult) -> None:
             assert row["status"] == ("pass" if row["value"] <= budget else "fail")
         assert row["n_paths"] == (400 if row["scenario"] == MONTE_CARLO else 1)
         assert row["n_failed"] == 0
+
+
+def test_bad_debt_of_a_replay_is_realised_plus_latent(result: StressResult) -> None:
+    for scenario in result.scenarios:
+        parts = [result.value(scenario, "in_force", m) for m in (Measure.REALISED, Measure.LATENT)]
+        assert result.value(scenario, "in_force", Measure.BAD_DEBT) == sum(parts)  # type: ignore[arg-type]
+
+
+def test_a_collapse_in_which_nothing_can_be_sold_is_not_good() -> None:
+    """Nothing is realised where nobody can sell: latent and unliquidated debt must be held against the backstop."""
+    dry = replace(SNAPSHOT, depth={}, series=tuple(s for s in SNAPSHOT.series if s.field != "volume"))
+    settings = make_settings(appetite={"backstop_usd": "1000 USD"}, stress={"scenarios": ["black-thursday-2020"]})
+    found = BookLossModel(dry, CALIBRATION, settings).loss({"in_force": IN_FORCE})
+    rows = {row["measure"]: row for row in found.rows.where(scenario="black-thursday-2020").rows()}
+    assert rows["realised_bad_debt"]["value"] == rows["liquidated_debt"]["value"] == 0
+    for measure in ("bad_debt", "unliquidated_debt"):
+        assert rows[measure]["value"] > 1000
+        assert (rows[measure]["status"], rows[measure]["budget"]) == ("fail", 1000)
+
+
+def test_an_asset_without_depth_is_said_and_the_rest_goes_on() -> None:
+    dry = replace(
+        SNAPSHOT,
+        depth={name: curve for name, curve in SNAPSHOT.depth.items() if name != "LINK/USD"},
+        series=tuple(s for s in SNAPSHOT.series if (s.base, s.field) != ("LINK", "volume")),
+    )
+    found = BookLossModel(dry, CALIBRATION, SETTINGS).loss({"in_force": IN_FORCE})
+    assert found.facts["depth"]["LINK"]["usd"] == {"in_force": 0.0}
+    assert "nothing of it can be sold" in found.facts["depth"]["LINK"]["note"]
+    assert found.facts["without_depth"].keys() == {"LINK"}
+    assert "neither depth nor a traded volume is known" in found.facts["without_depth"]["LINK"]
+    before = BookLossModel(SNAPSHOT, CALIBRATION, SETTINGS).loss({"in_force": IN_FORCE})
+    assert before.facts["without_depth"] == {}
+    for measure, more in ((Measure.UNLIQUIDATED, True), (Measure.LIQUIDATED, False)):
+        values = [r.value("black-thursday-2020", "in_force", measure) for r in (before, found)]
+        assert (values[1] > values[0]) is more  # type: ignore[operator]
+        assert values[1] > 0  # type: ignore[operator]
+
+
+def test_a_set_without_a_position_is_a_result() -> None:
+    """A market that is not open yet has no parameters in force: nothing is lent, so nothing is lost."""
+    empty = ParameterSet({key: value for key, value in IN_FORCE.values.items() if key.kind != "reserve"})
+    sets = {"in_force": empty, "target": IN_FORCE}
+    found = BookLossModel(make_snapshot(book=False, in_force=empty), CALIBRATION, SETTINGS).loss(sets)
+    assert found.facts["nothing_lent"] == ["in_force"]
+    rows = found.rows.where(set_id="in_force")
+    assert len(rows) == len(found.rows.where(set_id="target"))
+    assert set(rows["value"].tolist()) == {0.0}
+    assert set(rows["status"].tolist()) == {"pass", "info"}
+    assert len(found.curve.where(set_id="in_force")) == 15
+    alone = BookLossModel(make_snapshot(book=False), CALIBRATION, SETTINGS).loss({"in_force": empty})
+    assert alone.facts["nothing_lent"] == ["in_force"]
+
+
+def test_who_a_set_makes_liquidatable_is_in_the_facts(result: StressResult) -> None:
+    found = result.facts["newly_liquidatable"]
+    assert SNAPSHOT.book is not None
+    debt = SNAPSHOT.book.debt @ np.array([SNAPSHOT.last_price(name) for name in SNAPSHOT.book.assets])
+    table = newly_liquidatable(SNAPSHOT, SETTINGS, IN_FORCE, with_thresholds("-0.1"))
+    assert 0 < len(table) < 60
+    whole = {"of_accounts": 60, "of_debt_usd": pytest.approx(debt.sum())}
+    assert found == {
+        "in_force": {"accounts": 0, "debt_usd": 0.0, **whole},
+        "target": {"accounts": len(table), "debt_usd": pytest.approx(table["debt_usd"].sum()), **whole},
+    }
+    unknown = BookLossModel(make_snapshot(book=False), CALIBRATION, SETTINGS).loss({"in_force": IN_FORCE})
+    assert unknown.facts["newly_liquidatable"] == {}
 
 
 def test_figures_follow_from_the_losses(result: StressResult) -> None:

@@ -118,3 +118,8 @@ def test_waypoints_are_near_the_real_closes(scenario: Scenario, shared: Path) ->
         real = np.array([closes[start + 3600 * hour] / closes[start] for hour, _ in whole])
         # Rounded to half a per cent and, in the middle of a fall, read to the nearest hour.
         assert np.array([level for _, level in whole]) == pytest.approx(real, rel=0.02), name
+
+
+def test_a_replay_of_nothing_has_its_steps_and_no_column() -> None:
+    scenario = load_scenarios(("ftx-2022",))[0]
+    assert replay(scenario, make_settings(), ()).shape == (round(scenario.hours * 6) + 1, 0)
