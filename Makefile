@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 LOCKER := build/locker
+SPREAD := --numprocesses 2 --dist loadfile
 LOCKED := $(BIN)/pip install --quiet --require-hashes --only-binary :all:
 COMPILE = $(LOCKER)/bin/uv pip compile --quiet --no-config --generate-hashes --no-annotate --python-version 3.11 \
 	--custom-compile-command "make lock" $(LOCK_FLAGS)
@@ -23,7 +24,7 @@ demo: install
 install: $(STAMPS)/package
 
 test: lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" $(SPREAD)
 
 lint: $(STAMPS)/development $(STAMPS)/package
 	$(BIN)/ruff check .
@@ -31,7 +32,7 @@ lint: $(STAMPS)/development $(STAMPS)/package
 	$(BIN)/mypy
 
 slow: $(STAMPS)/development $(STAMPS)/package
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow $(SPREAD)
 
 bench: $(STAMPS)/development $(STAMPS)/package
 	$(BIN)/python -m pytest tests/benchmarks --override-ini "python_files=bench_*.py" --capture=no
