@@ -24,7 +24,7 @@ from risk.policy.threshold import Budget, limits
 from risk.policy.twin import HistoricalTwin, historical_twin, largest_within
 from risk.settings import Settings
 from risk.tails.horizon import bars_of, discrete_minimum_correction, simulate
-from risk.tails.shocks import fit_shocks
+from risk.tails.shocks import fit_shocks, shock_probabilities
 
 MAXIMUM_RUNOFF_BARS = 30
 PATHS_FACTOR = 5
@@ -216,6 +216,8 @@ def pair_threshold(
         raise RefusalError("no depth is left in a crash", field=model.subject, remedy="Declare or measure depth")
     execution, policy = settings.execution, settings.policy
     life = budget.appetite.parameter_life // model.interval
+    if settings.assets[model.collateral].peg == model.debt and len(model.jump_sizes):
+        model = as_it_was(model)
     lives = _Lives(snapshot, settings, model, life)
 
     def runoff_at(threshold: float) -> float:
@@ -272,6 +274,20 @@ def pair_threshold(
         (max(move, 0.0), max(float(min(band[0], move)), 0.0), float(max(band[1], move))), twin, persistence,
         settled,
     )  # fmt: skip
+
+
+def as_it_was(model: SubjectModel) -> SubjectModel:
+    """The model of a peg against what it is pegged to: its own bars redrawn as they were, and the pooled jump.
+
+    A filter reads the rare stray of a peg as volatility that feeds itself, and makes falls of which neither the peg
+    nor the pool has seen the like: what lies beyond its own history is for the jump to say.
+    """
+    variance = float(np.mean(model.returns**2))
+    shocks = np.quantile(model.returns / math.sqrt(variance), shock_probabilities()) if variance > 0 else model.shocks
+    draws = model.draws.copy()
+    draws[:, 1:5] = variance, 0.0, 0.0, 0.0
+    draws[:, 6] = variance
+    return dataclasses.replace(model, draws=draws, starting_variance=np.array([variance]), shocks=shocks)
 
 
 def _with_persistence(model: SubjectModel, power: float) -> SubjectModel:

@@ -20,16 +20,18 @@ MARKETS = {"LUNA": "illustrative", "FTT": "illustrative"}
 
 
 @cache
-def as_of(date: str) -> Recommendation:
+def as_of(date: str, seed: int | None = None) -> Recommendation:
     settings = read_settings((ROOT / "riskcal.toml").read_text())
+    if seed is not None:
+        settings = settings.model_copy(update={"seed": seed})
     snapshot = build_snapshot(settings, root=ROOT, as_of=parse_instant(date))
     return recommend(snapshot, calibrate(snapshot, settings), settings)
 
 
-def threshold(date: str, symbol: str) -> float | None:
+def threshold(date: str, symbol: str, seed: int | None = None) -> float | None:
     """The target, or None where it is refused."""
     key = Key(MARKETS.get(symbol, "aave-core"), "reserve", symbol, (), "liquidation_threshold")
-    found = as_of(date)
+    found = as_of(date, seed)
     derivation = found.derivation(key)
     assert derivation is not None
     if derivation.refusal is not None:
@@ -37,12 +39,21 @@ def threshold(date: str, symbol: str) -> float | None:
     return float(found.target.ratio(key) or 0.0)
 
 
-@pytest.mark.parametrize("date", ["2022-03-01", "2022-04-05", "2022-05-03", "2022-05-07"])
-def test_luna_lies_below_ether_before_its_fall(shared: Path, date: str) -> None:
-    luna, ether = threshold(date, "LUNA"), threshold(date, "WETH")
+@pytest.mark.parametrize(("date", "seed"), [("2022-03-01", None), ("2022-05-07", None), ("2022-05-07", 1)])
+def test_luna_lies_below_ether_before_its_fall_under_any_seed(shared: Path, date: str, seed: int | None) -> None:
+    luna, ether = threshold(date, "LUNA", seed), threshold(date, "WETH", seed)
     assert luna is not None
     assert ether is not None
-    assert luna < ether
+    assert luna < ether - 0.02
+
+
+@pytest.mark.parametrize("symbol", ["WBTC", "WETH", "LUNA", "FTT", "USDC"])
+def test_another_seed_moves_a_target_by_its_monte_carlo_error_only(shared: Path, symbol: str) -> None:
+    """Each target's standard error is within a point: two differ by less than four and a half in all but 1 of 1,000."""
+    one, two = threshold("2022-05-07", symbol), threshold("2022-05-07", symbol, 1)
+    assert one is not None
+    assert two is not None
+    assert abs(one - two) < 3.3 * 0.01 * 2**0.5
 
 
 def test_luna_is_refused_by_the_second_day_of_its_fall_and_new_borrowing_is_shut(shared: Path) -> None:
@@ -62,7 +73,7 @@ def test_the_rest_does_not_jump_with_it(shared: Path, symbol: str) -> None:
 def test_a_dollar_coin_is_not_riskless_before_its_depeg(shared: Path) -> None:
     found = threshold("2023-03-09", "USDC")
     assert found is not None
-    assert found < 0.95
+    assert 0.80 < found < 0.92, "the depths of the pool decide, about a tenth"
 
 
 def test_the_dead_stay_in_the_universe_and_are_refused(shared: Path) -> None:

@@ -19,8 +19,10 @@ from risk.calibration import Calibration, SubjectModel
 from risk.market import MarketSnapshot
 from risk.parameters import Key
 from risk.policy.recommend import recommend
+from risk.policy.reserve import as_it_was
 from risk.recommendation import Recommendation
 from risk.settings import Settings
+from risk.tails.horizon import simulate
 from tests.factories import make_calibration, make_settings, make_snapshot
 
 RESERVES = ("LINK", "USDC", "WBTC", "WETH", "wstETH")
@@ -186,3 +188,21 @@ def test_a_market_without_depth_tightens_that_reserve_alone() -> None:
     others = [symbol for symbol in RESERVES if symbol != "LINK"]
     for parameter in ("liquidation_threshold", "collateral_factor"):
         assert [ratios(thinned, parameter)[s] for s in others] == [ratios(whole, parameter)[s] for s in others]
+
+
+def test_of_a_peg_the_pooled_jump_decides_and_not_a_filter_that_feeds_itself() -> None:
+    model = market()[1].pairs["WSTETH:ETH"]
+    wild = dataclasses.replace(
+        model, draws=np.column_stack([model.draws[:, :2], np.full((len(model.draws), 1), 0.9), model.draws[:, 3:]]),
+        jump_sizes=np.log([0.9]), jump_intensity=np.full(len(model.draws), 0.5),
+    )  # fmt: skip
+    plain = as_it_was(wild)
+    start = "through_the_cycle"
+    paths = simulate(plain, n_bars=20, n_paths_per_draw=200, seed=3, start=start, common=False).log_price
+    steps = np.diff(paths, axis=1)
+    own = steps[np.abs(steps - np.log(0.9)) > 0.05]
+    assert own.min() >= model.returns.min() - 1e-12
+    assert own.max() <= model.returns.max() + 1e-12
+    # 0.5 jumps a year in 20 days of 4,000 paths: a Poisson count of about 110.
+    expected = 0.5 * 20 / 365.25 * len(paths)
+    assert abs((len(steps.ravel()) - len(own)) - expected) < 4 * expected**0.5
