@@ -192,7 +192,7 @@ def reserve_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {"columns": ["Reserve", *columns], "rows": rows}
 
 
-_SHOWN_ELSEWHERE = {"any_shortfall_probability", "assumptions", "binding", "sensitivity"}
+_SHOWN_ELSEWHERE = {"any_shortfall_probability", "assumptions", "binding", "sensitivity", "newly_liquidatable"}
 
 
 def other_facts(facts: Mapping[str, Any]) -> dict[str, Any]:

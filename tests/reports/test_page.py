@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Iterator
@@ -345,3 +346,16 @@ def test_the_encoded_proposal_is_the_calldata_file(proposal: dict[str, bytes]) -
     snapshot, recommendation, settings = make_snapshot(), make_recommendation(), make_settings()
     encoded = encode_proposal(snapshot.in_force.diff(recommendation.next_step), snapshot.in_force, settings)
     assert json.loads(proposal["calldata.json"]) == json.loads(json.dumps(encoded.document(), default=str))
+
+
+def test_every_form_says_the_same_sentence_and_leads_with_what_cannot_wait(proposal: dict[str, bytes]) -> None:
+    document = json.loads(proposal["proposal.json"])
+    sentence = document["verdict"]["sentence"]
+    assert sentence.startswith("Emergency: set LINK's collateral factor to 0 by governance or guardian.")
+    page, text = html.unescape(proposal["index.html"].decode()), proposal["proposal.md"].decode()
+    assert sentence in page
+    assert sentence in text
+    for form in (page, text):
+        assert form.index("Emergency: set LINK") < form.index("a realised move") < form.index("The next step still")
+    assert page.index("The next step still breaks but improves") < page.index('<div class="box"')
+    assert text.index("The next step still breaks but improves") < text.index("Lower the collateral factor")
