@@ -15,6 +15,7 @@ import pytest
 
 from reports.cli import main as command
 from tests.cli.market import write_market
+from tests.reports.test_run_folder import write_run
 
 Edit = Callable[[Path], None]
 
@@ -202,3 +203,21 @@ def test_an_interrupt_is_130_and_leaves_whole_stages_and_no_manifest(market: Pat
     assert {".incomplete", "config.toml", "snapshot"} <= names
     assert not names & {"manifest.json", "environment.json", "proposal"}
     assert not [name for name in names if name.startswith(".writing")]
+
+
+def test_an_interrupt_of_a_run_over_a_finished_one_leaves_the_finished_one(market: Path) -> None:
+    run = market / "run"
+    write_run(run)
+    before = {path.relative_to(run): path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    arguments = ["calibrate", market / "riskcal.toml", "--out", run, "--seed", "99"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "reports.cli.main", *map(str, arguments)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    ) as running:  # fmt: skip
+        while not list(run.glob(".writing-*/snapshot")) and not (run / ".incomplete").exists():
+            assert running.poll() is None, running.communicate()
+            time.sleep(0.01)
+        os.killpg(running.pid, signal.SIGINT)
+        _, err = running.communicate(timeout=60)
+    assert running.returncode == 130, err
+    assert {path.relative_to(run): path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
