@@ -252,7 +252,9 @@ def _stated_facts(sets: list[str], stress: StressResult) -> list[Fact]:
     chances = stress.facts.get("any_shortfall_probability", {})
     shown = [f"{wording.percent(chances[name])} {_WHERE[name]}" for name in sets if name in chances]
     if shown:
-        facts.append(Fact("Chance that any position falls short within the parameter life", "note", ", ".join(shown)))
+        facts.append(
+            Fact("Chance that any account of the book falls short within the parameter life", "note", ", ".join(shown))
+        )
     bound = stress.facts.get("binding", {})
     used = [
         f"{uncapitalised(MEASURES[Measure(bound[name]['measure'])])} {_WHERE[name]} "

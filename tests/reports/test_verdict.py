@@ -126,7 +126,7 @@ def test_whom_the_change_liquidates_is_said_where_it_is_known() -> None:
 def test_close_calls_chances_and_what_binds_are_said() -> None:
     facts = {fact.name: fact.text for fact in verdict(make_recommendation(), make_stress()).facts}
     assert "Close calls" not in facts
-    chance = facts["Chance that any position falls short within the parameter life"]
+    chance = facts["Chance that any account of the book falls short within the parameter life"]
     assert chance == "12.00 % in force, 10.00 % at the next step, 3.10 % at the target"
     assert facts["Budget that binds"].startswith("expected bad debt a year in force (36 % of its budget used)")
     stress = make_stress()
