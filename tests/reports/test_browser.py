@@ -38,7 +38,7 @@ frame.addEventListener("load", () => setTimeout(() => {{
   found.open = [...page.querySelectorAll("details[open] > div")].map(d => d.id);
   found.outside = [...page.querySelectorAll("body *")].filter(e => !e.closest(".box, .skip, .hide, svg, nav") &&
     e.getBoundingClientRect().width > 0 && e.getBoundingClientRect().right > found.inner + 1).map(e => e.outerHTML.slice(0, 80));
-  found.cut = [...page.querySelectorAll(".stacked :is(th, td)")].filter(e =>
+  found.cut = [...page.querySelectorAll("table.compact :is(th, td)")].filter(e =>
     e.getBoundingClientRect().right > found.inner + 1 || e.scrollWidth > e.clientWidth + 1).map(e => e.outerHTML.slice(0, 80));
   found.unlabelled = [...page.querySelectorAll("svg, .box")].filter(e =>
     !e.getAttribute("aria-label") && !e.getAttribute("aria-labelledby")).length;
