@@ -28,6 +28,8 @@ from risk.units import DAY
 FIELDS = ("open", "high", "low", "close", "volume")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _EARLIEST, _LATEST = 1_230_768_000, 4_102_444_800  # 2009 to 2100: outside, the unit of the time is another one
+_LEAST, _MOST = 1e-15, 1e15  # outside, a price is no price of one token: a wrong column, or raw integers
+_MOST_VOLUME = 1e24
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 
 Row = tuple[int, Sequence[str]]
@@ -125,7 +127,9 @@ class PriceFile:
             counted["unsorted"] += end < latest
             latest = max(latest, end)
         if not any_row:
-            raise DataError("the file has a header and no rows", file=file)
+            raise DataError(
+                "the file has a header and no rows", file=file, remedy="Fetch it again, or name another file"
+            )
         yield Chunk(Kind.PRICE, _price_rows(bars, self._fields), {name: n for name, n in counted.items() if n})
 
 
@@ -214,7 +218,7 @@ def _amount(text: str, file: str, field: str, decimals: int | None, name: str) -
     """A price or volume; a raw integer is divided by its power of ten, rounded once."""
     value = _number(text, file, field, zero=name == "volume")
     if decimals is None:
-        return value
+        return _plausible(value, text, file, field, name)
     if not text.strip().isdecimal():
         raise DataError(
             f"not a raw integer with {decimals} decimals",
@@ -223,7 +227,24 @@ def _amount(text: str, file: str, field: str, decimals: int | None, name: str) -
             value=text,
             remedy="Leave out the feed's decimals where prices are written as they are",
         )
-    return float(int(text) / 10**decimals)
+    try:
+        scaled = int(text) / 10**decimals
+    except OverflowError:
+        scaled = math.inf
+    return _plausible(scaled, text, file, field, name)
+
+
+def _plausible(value: float, text: str, file: str, field: str, name: str) -> float:
+    least, most = (0.0, _MOST_VOLUME) if name == "volume" else (_LEAST, _MOST)
+    if not least <= value <= most:
+        raise DataError(
+            f"not a plausible {'volume' if name == 'volume' else 'price'}: outside {least:g} to {most:g}",
+            file=file,
+            field=field,
+            value=text,
+            remedy="Mend or remove the row; the feed's columns and decimals must be those of the file",
+        )
+    return value
 
 
 def _number(text: str, file: str, field: str, *, zero: bool) -> float:
@@ -252,14 +273,15 @@ def read_bytes(path: Path, file: str) -> bytes:
             "there is no such file", file=file, remedy="Mend the path; it is relative to the settings file"
         ) from error
     except OSError as error:
-        raise DataError(f"the file cannot be read: {error.strerror}", file=file) from error
+        remedy = "Name a file, not a folder" if path.is_dir() else "Check that you may read it"
+        raise DataError(f"the file cannot be read: {error.strerror}", file=file, remedy=remedy) from error
     if path.suffix == ".gz" or data[:2] == b"\x1f\x8b":
         try:
             data = gzip.decompress(data) if data else data
         except (OSError, EOFError, zlib.error) as error:
             raise DataError("the gzip file is damaged", file=file, remedy="Fetch it again") from error
     if not data.strip():
-        raise DataError("the file is empty", file=file)
+        raise DataError("the file is empty", file=file, remedy="Fetch it again, or name another file")
     return data
 
 
@@ -312,14 +334,21 @@ def _decode(data: bytes, file: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError("the file is not text in UTF-8", file=file) from error
+        raise DataError(
+            "the file is not text in UTF-8", file=file, remedy="Save it as UTF-8, as CSV, gzipped CSV or Parquet"
+        ) from error
 
 
 def _places(header: Sequence[str], columns: Iterable[str], file: str) -> list[int]:
     for column in columns:
         if column not in header:
             found = ", ".join(name for name in header if name)
-            raise DataError("a column is missing", file=file, field=f"column {column}", remedy=f"The file has: {found}")
+            raise DataError(
+                "a column is missing",
+                file=file,
+                field=f"column {column}",
+                remedy=f"Map another one, or leave out what is optional, such as volume. The file has: {found}",
+            )
     return [header.index(column) for column in columns]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from oracle_adapters import sample
@@ -26,7 +27,7 @@ from risk.market import (
     StepBound,
     Verdict,
 )
-from risk.parameters import Key, ParameterSet
+from risk.parameters import Key, Malformed, ParameterSet
 from risk.settings import Settings
 from risk.structure import STRUCTURE_SCHEMA, no_structure
 from risk.units import parse_instant
@@ -77,7 +78,10 @@ def build_snapshot(
     known = [int(chunk.rows["known_at"].max()) for chunk in chunks if len(chunk.rows)]
     if not known:
         raise DataError(
-            "nothing was known at the as-of date", field="as_of", value=as_of, remedy="Give a later one, or more data"
+            "nothing was known at the as-of date",
+            field="as_of",
+            value=None if as_of is None else datetime.fromtimestamp(as_of, UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            remedy="Give a later one, or more data",
         )
     instant = max(known) if as_of is None else as_of
 
@@ -151,6 +155,7 @@ def _declared(
     if settings.parameters is not None:
         text = read_bytes(root / settings.parameters, settings.parameters).decode(errors="replace")
         in_force = ParameterSet.from_toml(text, file=settings.parameters)
+        _check_in_force(in_force, settings.parameters)
     else:
         in_force = sample.parameters() if sampled else ParameterSet({})
 
@@ -185,6 +190,19 @@ def _declared(
     changed = {key: at for key, at in changed.items() if at <= as_of}
     said = _Declared(in_force, changed, bounds, depth, book, no_structure(), checks)
     return said if all(m.state is None for m in settings.markets.values()) else _on_chain(said, settings, as_of, assets)
+
+
+def _check_in_force(values: ParameterSet, file: str) -> None:
+    """Refuse a declared value that cannot be in force: without its unit, or beyond what the parameter can be."""
+    for key, value in values.values.items():
+        if isinstance(value, Malformed):
+            why, remedy = value.reason, "Write the value in force with its unit"
+        elif not key.spec.lower <= value.value <= key.spec.upper:
+            why, remedy = "the value in force cannot be right", "Write what the contract holds"
+        else:
+            continue
+        line = f"line {values.lines[key]}, " if key in values.lines else ""
+        raise DataError(why, file=file, field=f"{line}{key}", value=str(value), remedy=remedy)
 
 
 def _on_chain(declared: _Declared, settings: Settings, as_of: int, assets: Sequence[str]) -> _Declared:

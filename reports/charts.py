@@ -135,9 +135,9 @@ def parameter_chart(parameter: str, derivations: Sequence[Derivation]) -> Chart:
         _legend(ax)
         moved = sum(d.target != d.current and d.refusal is None for d in derivations)
         refused = sum(d.refusal is not None for d in derivations)
-        description = (
-            f"{moved} of {len(derivations)} change, {refused} refused. Bands are 90 % intervals of the target."
-        )
+        banded = any(d.lower is not None and d.upper is not None and d.refusal is None for d in derivations)
+        bands = "Bands are 90 % intervals of the target." if banded else "The target has no interval."
+        description = f"{moved} of {len(derivations)} change, {refused} refused. {bands}"
         return svg.chart(
             figure, name=f"parameters-{parameter}", title=title, description=description, group="parameters"
         )

@@ -91,6 +91,7 @@ def build_content(
         "appetite": _appetite(settings),
         "subjects": _subjects(rows, by_key, settings, recommendation.as_of),
         "facts": tables.reserve_facts(recommendation.facts),
+        "twin": tables.twin_facts(recommendation.facts, settings.appetite.mean_loss_given_crossing),
         "other_facts": tables.other_facts(recommendation.facts),
         "stress": stress_content(stress),
         "models": {
@@ -313,8 +314,18 @@ def _call(call: Call) -> dict[str, Any]:
     }
 
 
-def _assumptions(recommendation: Recommendation, stress: StressResult) -> list[str]:
-    """Notes of the derivations and assumptions of the stress, each once, in order."""
-    notes = [note for derivation in recommendation.derivations for note in derivation.notes]
-    stated = stress.facts.get("assumptions", ())
-    return list(dict.fromkeys([*notes, *map(str, stated)]))
+def _assumptions(recommendation: Recommendation, stress: StressResult) -> list[dict[str, Any]]:
+    """Notes of the derivations by the subject that they are about, then what is assumed of all."""
+    subjects: dict[str, list[str]] = {}
+    for derivation in recommendation.derivations:
+        for note in derivation.notes:
+            subjects.setdefault(note, []).append(derivation.key.subject)
+    groups: dict[str, list[str]] = {}
+    for note, about in subjects.items():
+        groups.setdefault(" and ".join(dict.fromkeys(about)) if len(set(about)) < 3 else _EVERY, []).append(note)
+    stated = [str(note) for note in stress.facts.get("assumptions", ())]
+    groups[_EVERY] = [*groups.pop(_EVERY, []), *(note for note in stated if note not in groups.get(_EVERY, ()))]
+    return [{"subject": subject, "notes": notes} for subject, notes in groups.items() if notes]
+
+
+_EVERY = "All"

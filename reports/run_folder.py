@@ -5,7 +5,9 @@
     RUN/ config.toml  snapshot/  calibration/  recommendation/  stress/  proposal/  environment.json  manifest.json
          backtest/
 
-A folder that is being written, or whose writing was cut short, holds the marker ``.incomplete`` and no manifest.
+A folder whose first writing is under way, or was cut short, holds the marker ``.incomplete`` and no manifest. Over
+a finished run, all that changes is written aside in the folder and swapped in when it is whole: until then the
+finished run stands. What is whole but was not swapped in to the end is swapped in by the next writer.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +38,8 @@ ALL_STAGES = (*STAGES, *BRANCHES)
 CONFIG, MANIFEST, ENVIRONMENT = "config.toml", "manifest.json", "environment.json"
 _MARKER = ".incomplete"
 _ASIDE = ".writing-"
+_NEXT, _WHOLE = f"{_ASIDE}next", ".whole"
+"""What is to replace a finished run: while it is being written, and once nothing is missing."""
 _REMEDY = "Make the run again in a new folder"
 
 
@@ -164,21 +169,23 @@ class RunWriter:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._begun = False
+        self._root = path
+        self._kept: frozenset[str] = frozenset()
 
     def begin(self, config: bytes, *, keep: Iterable[str] = ()) -> None:
-        """Take the manifest away, drop the stages that are not kept, and write the settings.
+        """Settle which stages of a finished run are kept, and write the settings.
 
-        From here until `finish` the folder says of itself that it is incomplete.
+        A finished run stays as it is until `finish`; without one, the folder says of itself that it is incomplete.
         """
         with _naming(self.path):
-            (self.path / _MARKER).touch()
-            (self.path / MANIFEST).unlink(missing_ok=True)
-            (self.path / ENVIRONMENT).unlink(missing_ok=True)
-            for stage in set(ALL_STAGES) - set(keep):
-                if (self.path / stage).exists():
-                    shutil.rmtree(self.path / stage)
-        self._begun = True
+            if (self.path / MANIFEST).is_file():
+                self._root, self._kept = self.path / _NEXT, frozenset(keep)
+                self._root.mkdir()
+            else:
+                (self.path / _MARKER).touch()
+                (self.path / ENVIRONMENT).unlink(missing_ok=True)
+                for stage in ALL_STAGES:
+                    _remove(self.path / stage)
         self._put_file(CONFIG, config)
 
     def put_stage(self, stage: str, files: Mapping[str, bytes]) -> None:
@@ -189,40 +196,84 @@ class RunWriter:
         InputError
             When the folder cannot be written; names the path.
         """
-        aside = self.path / f"{_ASIDE}{stage}"
+        aside = self._root / f"{_ASIDE}{stage}"
         with _naming(self.path / stage):
             try:
                 aside.mkdir()
                 for name, data in files.items():
                     (aside / name).parent.mkdir(parents=True, exist_ok=True)
                     (aside / name).write_bytes(data)
-                aside.rename(self.path / stage)
+                aside.rename(self._root / stage)
             except BaseException:
                 shutil.rmtree(aside, ignore_errors=True)
                 raise
 
     def finish(self, manifest: Manifest, environment: bytes) -> None:
-        """Write the environment, then the manifest last."""
+        """Write the environment, then the manifest last; a finished run is replaced only now."""
         self._put_file(ENVIRONMENT, environment)
         self._put_file(MANIFEST, manifest.to_bytes())
         with _naming(self.path):
-            (self.path / _MARKER).unlink()
+            if self._root != self.path:
+                with _uninterrupted():
+                    self._root.rename(self.path / _WHOLE)
+                    _swap_in(self.path)
+            else:
+                (self.path / _MARKER).unlink()
 
     def hashes(self) -> dict[str, str]:
         """SHA-256 of the settings and of every file of every stage, by name."""
-        files = [self.path / CONFIG]
-        files += [path for stage in ALL_STAGES for path in (self.path / stage).rglob("*") if path.is_file()]
-        return {path.relative_to(self.path).as_posix(): file_hash(path.read_bytes()) for path in sorted(files)}
+        found = {CONFIG: file_hash((self._root / CONFIG).read_bytes())}
+        for stage in ALL_STAGES:
+            root = self.path if stage in self._kept else self._root
+            for file in (root / stage).rglob("*"):
+                if file.is_file():
+                    found[file.relative_to(root).as_posix()] = file_hash(file.read_bytes())
+        return dict(sorted(found.items()))
 
     def _put_file(self, name: str, data: bytes) -> None:
-        aside = self.path / f"{_ASIDE}{name}"
+        aside = self._root / f"{_ASIDE}{name}"
         with _naming(self.path / name):
             try:
                 aside.write_bytes(data)
-                aside.replace(self.path / name)
+                aside.replace(self._root / name)
             except BaseException:
                 aside.unlink(missing_ok=True)
                 raise
+
+
+def _swap_in(path: Path) -> None:
+    """Put what is whole in the place of what it replaces; can be taken up again wherever it was cut short."""
+    whole = path / _WHOLE
+    if (whole / MANIFEST).is_file():
+        stages = read_manifest(whole).stages
+        (path / _MARKER).touch()
+        (path / MANIFEST).unlink(missing_ok=True)
+        for stage in ALL_STAGES:
+            if (whole / stage).exists():
+                _remove(path / stage)
+                (whole / stage).rename(path / stage)
+            elif stage not in stages:
+                _remove(path / stage)
+        for name in (CONFIG, ENVIRONMENT, MANIFEST):
+            if (whole / name).exists():
+                (whole / name).replace(path / name)
+    whole.rmdir()
+    (path / _MARKER).unlink(missing_ok=True)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """An interrupt waits until this is done: it takes milliseconds."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 @contextmanager
@@ -248,6 +299,7 @@ def writing(path: Path) -> Iterator[RunWriter]:
             (path / f"{_ASIDE}probe").unlink()
         yield RunWriter(path)
     except BaseException:
+        shutil.rmtree(path / _NEXT, ignore_errors=True)
         if fresh:
             _undo(path, made)
         raise
@@ -278,7 +330,9 @@ def _claim(path: Path) -> tuple[bool, list[Path]]:
 
 
 def _sweep(path: Path) -> None:
-    """Remove what a process that was killed left aside."""
+    """Take over what a process that was killed left whole, and remove what it left half-written."""
+    if (path / _WHOLE).is_dir():
+        _swap_in(path)
     for left in path.glob(f"{_ASIDE}*"):
         shutil.rmtree(left) if left.is_dir() else left.unlink()
 

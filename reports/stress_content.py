@@ -17,6 +17,8 @@ def stress_content(stress: StressResult) -> dict[str, Any]:
         "sets": [{"id": name, "title": SETS[name]} for name in _sets(stress)],
         "budgets": _groups(stress, has_budget=True),
         "others": _groups(stress, has_budget=False),
+        "books": tables.of_sets("Positions", stress.facts.get("books")),
+        "depth": tables.depth_facts(stress.facts.get("depth")),
         "facts": tables.other_facts(stress.facts),
         "scenarios": [
             {"name": name, "title": scenario_title(stress, name), "facts": tables.lines(facts)}

@@ -179,20 +179,99 @@ def reserve_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
     columns: dict[str, dict[str, Cell]] = {}
     chances = _mapping(facts.get("any_shortfall_probability"))
     for set_id in sorted(chances):
-        title = f"Chance that any position falls short, {wording.title(set_id).lower()}"
+        title = f"Chance that a position of the reference book falls short, {wording.title(set_id).lower()}"
         columns[title] = {r: cell(p, "probability") for r, p in _mapping(chances[set_id]).items()}
     columns["Binding"] = {r: str(text) for r, text in _mapping(facts.get("binding")).items()}
     for reserve, found in _mapping(facts.get("sensitivity")).items():
-        items = _mapping(found) or {"sensitivity": found}
-        for name, value in _leaves(items):
-            columns.setdefault(f"Sensitivity: {name[:1].lower()}{name[1:]}", {})[reserve] = value
+        for name, value in (_mapping(found) or {"sensitivity": found}).items():
+            title = f"Threshold with {name.replace('_', ' ')}"
+            columns.setdefault(title, {})[reserve] = cell(value, "threshold")
+    return _by_subject("Reserve", columns)
+
+
+def twin_facts(facts: Mapping[str, Any], allowed: float) -> dict[str, Any]:
+    """The historical twin of each reserve: the mean loss that history gave at the target, against the appetite.
+
+    Parameters
+    ----------
+    allowed
+        Appetite for the mean loss per unit of debt that crosses its threshold.
+    """
+    columns: dict[str, dict[str, Cell]] = {}
+    budget = Shown(value=allowed, text=wording.percent(allowed, 3))
+    binding = _mapping(facts.get("binding"))
+    for reserve, found in _mapping(facts.get("twin")).items():
+        for name, value in _mapping(found).items():
+            if name != _TWIN_LOSS:
+                columns.setdefault(wording.title(name), {})[reserve] = cell(value, name)
+                continue
+            columns.setdefault("Mean loss at the target", {})[reserve] = Shown(
+                value=value, text=wording.percent(value, 3)
+            )
+            columns.setdefault("Appetite", {})[reserve] = budget
+            columns.setdefault("Kept in history", {})[reserve] = "yes" if value <= allowed else "no"
+            binds = "mean loss" in str(binding.get(reserve, ""))
+            columns.setdefault("Binds the target", {})[reserve] = "yes" if binds else "no"
+    return _by_subject("Reserve", columns)
+
+
+_TWIN_LOSS = "mean loss at the target"
+
+
+def of_sets(title: str, facts: object) -> dict[str, Any]:
+    """Facts of each parameter set as a line a fact, with a column a set."""
+    found = _mapping(facts)
+    names = [name for name in ("in_force", "next_step", "target") if name in found]
+    columns = {
+        wording.title(set_id): {_said(name): value for name, value in _named(_mapping(found[set_id]))}
+        for set_id in names
+    }
+    return _by_subject(title, columns, ordered=False)
+
+
+def depth_facts(facts: object) -> dict[str, Any]:
+    """Depth of each collateral within the bonus, by parameter set, and where it comes from."""
+    columns: dict[str, dict[str, Cell]] = {}
+    for asset, found in _mapping(facts).items():
+        for set_id, value in _mapping(_mapping(found).get("usd")).items():
+            columns.setdefault(wording.title(set_id), {})[asset] = cell(value, "usd")
+        for name in ("origin", "note"):
+            if name in _mapping(found):
+                columns.setdefault(wording.title(name), {})[asset] = str(found[name])
+    order = ["In force", "Next step", "Target", "Origin", "Note"]
+    return _by_subject("Collateral", dict(sorted(columns.items(), key=lambda item: order.index(item[0]))))
+
+
+def _named(facts: Mapping[str, Any]) -> Iterator[tuple[str, Cell]]:
+    return ((name, cell(value, name)) for name, value in facts.items() if not isinstance(value, (Mapping, list, tuple)))
+
+
+def _said(name: str) -> str:
+    """The name of a fact without the unit that its value says itself."""
+    return wording.title(name.removesuffix("_usd").removesuffix(" usd"))
+
+
+def _by_subject(head: str, columns: Mapping[str, Mapping[str, Cell]], *, ordered: bool = True) -> dict[str, Any]:
+    """A table with a line a subject; columns without any value are left out."""
     columns = {title: cells for title, cells in columns.items() if cells}
-    reserves = sorted({reserve for cells in columns.values() for reserve in cells})
-    rows = [[reserve, *(cells.get(reserve, wording.ABSENT) for cells in columns.values())] for reserve in reserves]
-    return {"columns": ["Reserve", *columns], "rows": rows}
+    subjects = dict.fromkeys(subject for cells in columns.values() for subject in cells)
+    rows = [
+        [subject, *(cells.get(subject, wording.ABSENT) for cells in columns.values())]
+        for subject in (sorted(subjects) if ordered else subjects)
+    ]
+    return {"columns": [head, *columns], "rows": rows}
 
 
-_SHOWN_ELSEWHERE = {"any_shortfall_probability", "assumptions", "binding", "sensitivity"}
+_SHOWN_ELSEWHERE = {
+    "any_shortfall_probability",
+    "assumptions",
+    "binding",
+    "books",
+    "depth",
+    "newly_liquidatable",
+    "sensitivity",
+    "twin",
+}
 
 
 def other_facts(facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any, Literal
 
 import numpy as np
@@ -12,8 +15,9 @@ from risk.artifact import Table
 from risk.outcome import Measure, StressResult
 from risk.parameters import SPECS, Key, ParameterSet, Value
 from risk.recommendation import Derivation, Recommendation
+from risk.units import Ratio
 
-Status = Literal["pass", "fail", "note"]
+Status = Literal["pass", "fail", "warning", "note"]
 
 SETS = {"in_force": "In force", "next_step": "Next step", "target": "Target"}
 """Parameter sets that a proposal stresses, in the order in which they are shown."""
@@ -55,9 +59,10 @@ class Verdict:
     Attributes
     ----------
     passed
-        Whether the target keeps every budget, with no failed path; without a budget there is no pass.
+        Whether the target keeps every budget and the next step, which is what is executed, breaks none that it
+        does not improve on, with no failed path; without a budget there is no pass.
     sentence
-        The verdict in words.
+        The verdict in words; what cannot wait leads it.
     facts
         What it rests on, the failures among them.
     """
@@ -65,6 +70,11 @@ class Verdict:
     passed: bool
     sentence: str
     facts: tuple[Fact, ...]
+
+    @property
+    def urgent(self) -> tuple[Fact, ...]:
+        """Warnings and failures that are not a line of the table of budgets."""
+        return tuple(fact for fact in self.facts if fact.set_id is None and fact.status in ("warning", "fail"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,34 +107,121 @@ class SummaryRow:
 def verdict(recommendation: Recommendation, stress: StressResult) -> Verdict:
     """Judge a recommendation by its stress.
 
-    A missing budget, a failed path or a missing stress of the target is a failure, never a pass.
+    The target must keep every budget. The next step is what the calls execute: a budget that it breaks is a warning
+    where it improves on a budget that is broken in force or leaves it as it is, and a failure elsewhere. A missing
+    budget, a failed path or a missing stress of either is a failure, never a pass.
     """
     budgets = stress.rows.where(has_budget=True)
     sets = [name for name in SETS if name in set(stress.rows["set_id"].tolist())]
-    facts = [fact for name in sets for fact in _budget_facts(name, budgets.where(set_id=name))]
-    target = budgets.where(set_id="target")
-    if not len(target):
-        facts.insert(0, Fact("Evidence", "fail", "No budget was tested at the target"))
+    rows = {name: list(budgets.where(set_id=name).rows()) for name in SETS}
+    rows["next_step"] = _against_in_force(rows["next_step"], rows["in_force"])
+    emergencies = _emergencies(recommendation)
+    facts = [*emergencies.values()]
+    facts += [
+        Fact("Evidence", "fail", f"No budget was tested {_WHERE[name]}")
+        for name in ("target", "next_step")
+        if not rows[name]
+    ]
+    facts += _steps(rows["next_step"])
+    facts += [fact for name in sets for fact in _budget_facts(name, rows[name])]
     failed_paths = int(stress.rows["n_failed"].sum())
     if failed_paths:
         text = f"{wording.plural(failed_paths, 'path result')} failed and cannot count as passed"
         facts.append(Fact("Simulation", "fail", text))
-    facts += [*_uncertain(target), *_stated_facts(sets, stress)]
-    rows = summary_table(recommendation)
-    counts = {status: sum(row.status == status for row in rows) for status in ("changes", "stays", "refused")}
-    refused = f"{wording.plural(counts['refused'], 'number')} refused of {len(rows):,}"
+    facts += [*_liquidatable(stress), *_uncertain(budgets.where(set_id="target")), *_stated_facts(sets, stress)]
+    numbers = summary_table(recommendation)
+    counts = {status: sum(row.status == status for row in numbers) for status in ("changes", "stays", "refused")}
+    refused = f"{wording.plural(counts['refused'], 'number')} refused of {len(numbers):,}"
     facts.append(Fact("Refusals", "note" if counts["refused"] else "pass", refused))
-    passed = bool(len(target)) and not failed_paths and bool((target["status"] != "fail").all())
-    return Verdict(passed, _sentence(sets, budgets, counts, failed_paths), tuple(facts))
+    tested = all(rows[name] for name in ("target", "next_step"))
+    kept = all(row["status"] != "fail" for name in ("target", "next_step") for row in rows[name])
+    lead = f"Emergency: {'; '.join(emergencies)}. " if emergencies else ""
+    sentence = lead + _sentence(sets, rows, counts, failed_paths)
+    return Verdict(tested and kept and not failed_paths, sentence, tuple(facts))
 
 
-def _budget_facts(set_id: str, rows: Table) -> list[Fact]:
+_TEST = ("scenario", "measure", "horizon", "confidence", "budget")
+"""Columns that make two rows of the stress the same test."""
+
+
+def _against_in_force(rows: list[dict[str, Any]], in_force: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of the next step, with the value in force; a broken one that is no worse than a break in force warns."""
+    before = {tuple(row[name] for name in _TEST): row for row in in_force}
+    judged = []
+    for row in rows:
+        old = before.get(tuple(row[name] for name in _TEST))
+        was_broken = old is not None and old["status"] == "fail"
+        no_worse = was_broken and old is not None and row["value"] <= old["value"] and not row["n_failed"]
+        status = "warning" if row["status"] == "fail" and no_worse else row["status"]
+        judged.append(
+            {**row, "status": status, "was_broken": was_broken, "before": None if old is None else old["value"]}
+        )
+    return judged
+
+
+def _steps(rows: list[dict[str, Any]]) -> Iterator[Fact]:
+    """A fact for each budget that the next step breaks: by how much, and against what is in force."""
+    for row in rows:
+        if row["status"] not in ("fail", "warning"):
+            continue
+        measure = Measure(row["measure"])
+        name = uncapitalised(measure_name(row))
+        if row["n_paths"] == 1:
+            name += f" in {row['scenario']}"
+        before = "unknown" if row["before"] is None else stress_amount(measure, row["before"])
+        text = (
+            f"{stress_amount(measure, row['value'])} after {before} in force, "
+            f"against a budget of {stress_amount(measure, row['budget'])}"
+        )
+        yield Fact(f"The next step {_comparison(row)} {name}", row["status"], text)
+
+
+def _comparison(row: dict[str, Any]) -> str:
+    if row["status"] == "warning":
+        return "still breaks but improves" if row["value"] < row["before"] else "still breaks and leaves as it is"
+    return "breaks further" if row["was_broken"] else "newly breaks"
+
+
+def _emergencies(recommendation: Recommendation) -> dict[str, Fact]:
+    """By what to do at once: the reason, for each refused subject that cannot wait for legal steps."""
+    found: dict[str, Fact] = {}
+    for derivation in recommendation.derivations:
+        if derivation.refusal is None or derivation.emergency is None:
+            continue
+        action, key = derivation.emergency, derivation.key
+        if key.kind == "reserve":
+            factor = recommendation.derivation(replace(key, parameter="collateral_factor"))
+            if factor is not None and parsed(factor, factor.current) == Ratio(Decimal(0)):
+                continue
+            action = f"set {key.subject}'s collateral factor to 0 by governance or guardian"
+        found.setdefault(action, Fact(f"Emergency: {action}", "warning", derivation.refusal))
+    return dict(sorted(found.items()))
+
+
+def _liquidatable(stress: StressResult) -> list[Fact]:
+    """Whom the change itself makes liquidatable at today's prices; nothing where the stress does not say."""
+    found = stress.facts.get("newly_liquidatable")
+    if not isinstance(found, Mapping):
+        return []
+    told = [
+        f"{_WHERE[name]} {found[name]['accounts']:,} of {wording.plural(found[name]['of_accounts'], 'account')} "
+        f"with {wording.dollars(found[name]['debt_usd'])} of {wording.dollars(found[name]['of_debt_usd'])} of debt"
+        for name in ("next_step", "target")
+        if name in found
+    ]
+    if not told:
+        return []
+    now = found.get("next_step", {}).get("accounts", 0)
+    return [Fact("Liquidated by the change itself, at today's prices", "warning" if now else "note", "; ".join(told))]
+
+
+def _budget_facts(set_id: str, rows: list[dict[str, Any]]) -> list[Fact]:
     """A fact a Monte-Carlo budget; replays are gathered into one."""
     facts = []
-    replays: dict[str, list[str]] = {"pass": [], "fail": []}
-    for row in rows.rows():
+    replays: dict[Status, list[str]] = {"pass": [], "warning": [], "fail": []}
+    for row in rows:
         measure = Measure(row["measure"])
-        status: Literal["pass", "fail"] = "fail" if row["status"] == "fail" else "pass"
+        status: Status = row["status"] if row["status"] in ("fail", "warning") else "pass"
         if measure in (Measure.EXPECTED_PER_YEAR, Measure.ES99, Measure.BREACH_PROBABILITY):
             name = f"{measure_name(row)}, {SETS[set_id].lower()}"
             text = f"{stress_value(row)} against a budget of {stress_amount(measure, row['budget'])}"
@@ -132,10 +229,12 @@ def _budget_facts(set_id: str, rows: Table) -> list[Fact]:
         else:
             replays[status].append(row["scenario"])
     if tested := sum(map(len, replays.values())):
-        kept = f"{len(replays['pass'])} of {wording.plural(tested, 'result')} of the replays within their budget"
-        text = f"{kept}; not within: {', '.join(dict.fromkeys(replays['fail']))}" if replays["fail"] else kept
-        status = "fail" if replays["fail"] else "pass"
-        facts.append(Fact(f"Replays, {SETS[set_id].lower()}", status, text, set_id))
+        text = f"{len(replays['pass'])} of {wording.plural(tested, 'result')} of the replays within their budget"
+        outside = [*replays["fail"], *replays["warning"]]
+        if outside:
+            text += f"; not within: {', '.join(dict.fromkeys(outside))}"
+        worst: Status = "fail" if replays["fail"] else "warning" if replays["warning"] else "pass"
+        facts.append(Fact(f"Replays, {SETS[set_id].lower()}", worst, text, set_id))
     return facts
 
 
@@ -154,7 +253,9 @@ def _stated_facts(sets: list[str], stress: StressResult) -> list[Fact]:
     chances = stress.facts.get("any_shortfall_probability", {})
     shown = [f"{wording.percent(chances[name])} {_WHERE[name]}" for name in sets if name in chances]
     if shown:
-        facts.append(Fact("Chance that any position falls short within the parameter life", "note", ", ".join(shown)))
+        facts.append(
+            Fact("Chance that any account of the book falls short within the parameter life", "note", ", ".join(shown))
+        )
     bound = stress.facts.get("binding", {})
     used = [
         f"{uncapitalised(MEASURES[Measure(bound[name]['measure'])])} {_WHERE[name]} "
@@ -175,21 +276,24 @@ def uncapitalised(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _sentence(sets: list[str], budgets: Table, counts: dict[str, int], failed_paths: int) -> str:
+def _sentence(
+    sets: list[str], tested: Mapping[str, list[dict[str, Any]]], counts: dict[str, int], failed_paths: int
+) -> str:
     parts = []
     for name in sorted(sets, key=["target", "next_step", "in_force"].index):
-        rows = budgets.where(set_id=name)
-        broken = int((rows["status"] == "fail").sum())
+        rows = tested[name]
+        broken = [row for row in rows if row["status"] in ("fail", "warning")]
         subject = {
-            "target": "The target",
+            "target": "the target",
             "next_step": "the next step",
             "in_force": "the parameters in force",
         }[name]
         plural = name == "in_force"
-        if not len(rows):
+        if not rows:
             parts.append(f"{subject} {'were' if plural else 'was'} not tested against a budget")
         elif broken:
-            parts.append(f"{subject} {'break' if plural else 'breaks'} {broken} of {len(rows)} budget tests")
+            breaks = f"{subject} {'break' if plural else 'breaks'} {len(broken)} of {len(rows)} budget tests"
+            parts.append(breaks + (_how(broken) if name == "next_step" else ""))
         else:
             parts.append(f"{subject} {'keep' if plural else 'keeps'} all {len(rows)} budget tests")
     judged = "; ".join(parts) if parts else "Nothing was stressed"
@@ -197,6 +301,12 @@ def _sentence(sets: list[str], budgets: Table, counts: dict[str, int], failed_pa
     refused = f", {counts['refused']} refused" if counts["refused"] else ""
     failed = f" {wording.plural(failed_paths, 'path result')} failed." if failed_paths else ""
     return f"{judged[:1].upper()}{judged[1:]}. {changes}{refused}.{failed}"
+
+
+def _how(broken: list[dict[str, Any]]) -> str:
+    """What the next step does to the budgets that it breaks, ``(still breaks but improves 1, newly breaks 2)``."""
+    found = Counter(_comparison(row) for row in broken)
+    return f" ({', '.join(f'{how} {count}' for how, count in sorted(found.items()))})"
 
 
 def summary_table(recommendation: Recommendation) -> tuple[SummaryRow, ...]:

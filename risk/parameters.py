@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from types import MappingProxyType
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -228,6 +229,7 @@ class Malformed:
 
 
 Value = Quantity | Malformed
+_K = TypeVar("_K", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,8 +330,10 @@ class ParameterSet:
         try:
             _collect(document, (), values)
         except InputError as error:
+            if error.field is not None and (line := _lines(text, {error.field: 0}).get(0)) is not None:
+                error.field = f"line {line}, {error.field}"
             raise error.at(file=file) from None
-        return cls(values, _lines(text, values))
+        return cls(values, _lines(text, {str(key): key for key in values}))
 
     @classmethod
     def from_texts(cls, texts: Mapping[str, str]) -> ParameterSet:
@@ -361,10 +365,9 @@ def _value(text: str, key: Key) -> Value:
         return Malformed(text, error.message)
 
 
-def _lines(text: str, values: Mapping[Key, Value]) -> dict[Key, int]:
-    """Line of each key in a file written with one number a line; keys written otherwise have none."""
-    lines: dict[Key, int] = {}
-    known = {str(key): key for key in values}
+def _lines(text: str, known: Mapping[str, _K]) -> dict[_K, int]:
+    """Line of each name of a number in a file written with one number a line; those written otherwise have none."""
+    lines: dict[_K, int] = {}
     table = ""
     for number, line in enumerate(text.splitlines(), start=1):
         if header := _HEADER.match(line):

@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 
 from risk.calibration import Calibration
 from risk.dependence.copula import fit_dependence
+from risk.errors import EvidenceError
 from risk.market import MarketSnapshot
 from risk.outcome import StressResult
 from risk.parameters import ParameterSet
@@ -26,9 +27,22 @@ def _hashes(snapshot: MarketSnapshot, calibration: Calibration) -> dict[str, str
 
 
 def calibrate(snapshot: MarketSnapshot, settings: Settings, executor: Executor | None = None) -> Calibration:
-    """Fit every asset and pair on its own, then how they move together."""
+    """Fit every asset and pair on its own, then how they move together.
+
+    Raises
+    ------
+    EvidenceError
+        When no asset can have a model; says of each why.
+    """
     outcomes = calibrate_subjects(snapshot, settings, executor)
-    dependence = fit_dependence(residuals_by_asset(outcomes))
+    residuals = residuals_by_asset(outcomes)
+    if not residuals:
+        why = "; ".join(f"{one.subject}: {one.reason}" for one in outcomes if ":" not in one.subject)
+        raise EvidenceError(
+            f"no asset can have a model. {why}",
+            remedy="Give at least one asset a feed whose series is long enough, moves and reaches the as-of date",
+        )
+    dependence = fit_dependence(residuals)
     inputs = {"snapshot": snapshot.artifact().content_hash}
     return assemble(snapshot, settings, outcomes, dependence, inputs=inputs)
 

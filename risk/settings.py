@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from risk.artifact import json_hash
 from risk.errors import SettingsError
@@ -18,6 +18,7 @@ from risk.market import NUMERAIRE
 from risk.parameters import SPECS
 from risk.price_graph import Edge, Pair, price_paths
 from risk.price_settings import Aggregation, Composite
+from risk.setting_errors import settings_error
 from risk.setting_types import Address, Dollars, Duration, Fraction, Model, Name, unit_reader
 from risk.state_settings import StateSource
 from risk.units import Dimension
@@ -384,24 +385,4 @@ def read_settings(text: str, *, file: str = "settings") -> Settings:
     try:
         return Settings.model_validate(document)
     except ValidationError as error:
-        raise _settings_error(error, file) from None
-
-
-_REMEDIES = {
-    "missing": "Declare it; there is no default",
-    "extra_forbidden": "Remove it or mend its spelling",
-}
-
-
-def _settings_error(error: ValidationError, file: str) -> SettingsError:
-    problems = error.errors(include_url=False)
-    first = problems[0]
-    kind = first["type"]
-    path = ".".join(str(part) for part in first["loc"])
-    message = {"missing": "a required setting is missing", "extra_forbidden": "unknown key"}.get(
-        kind, first["msg"].removeprefix("Value error, ")
-    )
-    value = None if kind == "missing" or isinstance(first["input"], (dict, BaseModel)) else first["input"]
-    more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
-    remedy = _REMEDIES.get(kind)
-    return SettingsError(f"{message}{more}", file=file, field=path or None, value=value, remedy=remedy)
+        raise settings_error(error, file) from None

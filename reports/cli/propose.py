@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def propose(source: Path, out: Path | None, as_of: str | None, seed: int | None, workers: int, *, as_json: bool) -> int:
     """Run the whole chain and write the proposal with its evidence.
 
-    Exit code 0 when the target keeps every budget, 1 when it breaks one.
+    Exit code 0 when the target keeps every budget and the next step breaks none that it does not improve on; else 1.
     """
     start = options.start_from(source, as_of=as_of, seed=seed)
     return run_proposal(start, options.run_folder_for(source, out), workers=workers, as_json=as_json)

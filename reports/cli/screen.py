@@ -26,8 +26,8 @@ _LEADS = {"reserve": "liquidation_threshold", "market": "maintenance_margin", "p
 """The parameter of each kind of subject that is shown with its step, interval and binding constraint."""
 _LEAST = 12  # columns of a terminal that are left for the last column of a table
 _HEADS = {"reserve": "Reserve", "market": "Perpetual", "pool": "Pool"}
-_STYLES = {"pass": "green", "good": "green", "note": "", "info": "dim", "suspect": "yellow", "fail": "bold red",
-           "bad": "bold red", "refused": "bold red", "stays": "dim", "changes": ""}  # fmt: skip
+_STYLES = {"pass": "green", "good": "green", "note": "", "info": "dim", "suspect": "yellow", "warning": "yellow",
+           "fail": "bold red", "bad": "bold red", "refused": "bold red", "stays": "dim", "changes": ""}  # fmt: skip
 
 
 def grid(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, numbers: int = 0) -> Grid:
@@ -140,7 +140,7 @@ def budgets(stress: StressResult) -> Grid:
     sets = [name for name in SETS if name in present]
     shown: list[list[str | Text]] = []
     for measure, scenarios in budgeted.items():
-        scenario, cells = max(scenarios.items(), key=lambda item: _severity(item[1].get("target")))
+        scenario, cells = max(scenarios.items(), key=lambda item: _severity(item[1]))
         several = f"{MEASURES[Measure(measure)]}, worst of {len(scenarios)}: {scenario}"
         label = several if len(scenarios) > 1 else measure_name(next(iter(cells.values())))
         shown.append([label, *(_tested(cells.get(set_id)) for set_id in sets), _budget(cells)])
@@ -148,9 +148,11 @@ def budgets(stress: StressResult) -> Grid:
     return grid("Bad debt against the budgets", columns, shown, numbers=len(sets) + 1)
 
 
-def _severity(row: dict[str, Any] | None) -> tuple[bool, float]:
-    """What makes one scenario worse than another: not tested or failed, then the value."""
-    return (True, float("inf")) if row is None else (row["status"] == "fail", row["value"])
+def _severity(cells: dict[str, dict[str, Any]]) -> tuple[bool, bool, float]:
+    """What makes one scenario worse than another: failed at the target, then at the next step, then the value."""
+    target, step = cells.get("target"), cells.get("next_step")
+    failed = [row is None or row["status"] == "fail" for row in (target, step)]
+    return failed[0], failed[1], float("inf") if target is None else target["value"]
 
 
 def _tested(row: dict[str, Any] | None) -> Text:
@@ -186,7 +188,7 @@ def unavailable(table: Table) -> Grid:
 
 
 def close_proposal(screen: Console, chain: Chain, out: Path) -> bool:
-    """The verdict of a whole chain on one screen; returns whether the target keeps every budget."""
+    """The verdict of a whole chain on one screen; returns whether it passed."""
     from reports.manifest import peak_memory_mib
     from reports.verdict import summary_table, verdict
 
@@ -199,6 +201,8 @@ def close_proposal(screen: Console, chain: Chain, out: Path) -> bool:
     screen.print()
     style = _STYLES["pass" if judged.passed else "fail"]
     screen.print(Text("PASS  " if judged.passed else "FAIL  ", style=style) + Text(judged.sentence))
+    for fact in judged.urgent:
+        screen.print(worded(fact.status) + Text(f"  {fact.name}: {fact.text}"))
     refused = sum(row.status == "refused" for row in rows)
     missing = len(chain.calibration.unavailable)
     calibrated = len(chain.calibration.assets) + len(chain.calibration.pairs)

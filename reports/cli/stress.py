@@ -14,7 +14,8 @@ from reports.cli import options
 def stress(source: Path, out: Path | None, as_of: str | None, seed: int | None, workers: int, *, as_json: bool) -> int:
     """Run the crashes on the parameters in force, the next step and the target.
 
-    Exit code 1 when the target breaks a budget or a path of it failed.
+    Exit code 1 when the target breaks a budget, the next step breaks one that it does not improve on, or a path
+    failed.
     """
     from reports.chain import run_chain
     from reports.cli import screen
@@ -26,7 +27,12 @@ def stress(source: Path, out: Path | None, as_of: str | None, seed: int | None, 
         chain = run_chain(start, folder, until="stress", workers=workers, observer=observer)
     judged = verdict(chain.recommendation, chain.stress)
     if as_json:
-        document = {"passed": judged.passed, "rows": list(chain.stress.rows.rows()), "facts": chain.stress.facts}
+        document = {
+            "passed": judged.passed,
+            "sentence": judged.sentence,
+            "rows": list(chain.stress.rows.rows()),
+            "facts": chain.stress.facts,
+        }
         options.print_json({**options.identity_document(chain, folder), **document})
     else:
         page = options.console()

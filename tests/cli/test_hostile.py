@@ -15,6 +15,7 @@ import pytest
 
 from reports.cli import main as command
 from tests.cli.market import write_market
+from tests.reports.test_run_folder import write_run
 
 Edit = Callable[[Path], None]
 
@@ -53,8 +54,8 @@ def with_cell(lines: list[str], row: int, column: int, text: str) -> list[str]:
 
 
 BAD_INPUT: dict[str, tuple[Edit, tuple[str, ...]]] = {
-    "empty file": (eth(lambda lines: []), ("prices/ETH.csv", "the file is empty")),
-    "header only": (eth(lambda lines: lines[:1]), ("prices/ETH.csv", "a header and no rows")),
+    "empty file": (eth(lambda lines: []), ("prices/ETH.csv", "the file is empty", "name another file")),
+    "header only": (eth(lambda lines: lines[:1]), ("prices/ETH.csv", "a header and no rows", "name another file")),
     "text for a number": (
         eth(lambda lines: with_cell(lines, 7, 1, "cheap")),
         ("prices/ETH.csv", "row 8, column close", "not a number", "'cheap'"),
@@ -89,7 +90,54 @@ BAD_INPUT: dict[str, tuple[Edit, tuple[str, ...]]] = {
     ),
     "unknown parameter in force": (
         lambda folder: (folder / "parameters.toml").write_text('[lending.reserve.WETH]\nfactor = "1%"\n'),
-        ("parameters.toml", "factor"),
+        ("parameters.toml: line 2, lending/reserve/WETH/factor", "unknown parameter"),
+    ),
+    "in force without a unit": (
+        lambda folder: (folder / "parameters.toml").write_text(
+            '[lending.reserve.WETH]\nliquidation_bonus = "5%"\nliquidation_threshold = "6400"\n'
+        ),
+        ("parameters.toml: line 3, lending/reserve/WETH/liquidation_threshold", "percent sign", "'6400'"),
+    ),
+    "in force beyond what can be": (
+        lambda folder: (folder / "parameters.toml").write_text(
+            '[lending.reserve.WETH]\nliquidation_threshold = "6400%"\n'
+        ),
+        ("parameters.toml: line 2, lending/reserve/WETH/liquidation_threshold", "cannot be right"),
+    ),
+    "prices in another coding": (
+        lambda folder: (folder / "prices/ETH.csv").write_bytes(b"time,close\xff\n1,2\n"),
+        ("prices/ETH.csv", "not text in UTF-8. Save it as UTF-8"),
+    ),
+    "a folder for a file": (
+        lambda folder: ((folder / "prices/ETH.csv").unlink(), (folder / "prices/ETH.csv").mkdir()),
+        ("prices/ETH.csv", "Is a directory. Name a file, not a folder"),
+    ),
+    "no volume": (
+        eth(lambda lines: [line.rpartition(",")[0] for line in lines]),
+        ("prices/ETH.csv", "column volume", "leave out what is optional"),
+    ),
+    "a huge price": (
+        eth(lambda lines: with_cell(lines, 7, 1, "1e308")),
+        ("prices/ETH.csv", "row 8, column close", "not a plausible price", "'1e308'"),
+    ),
+    "a tiny price": (
+        eth(lambda lines: with_cell(lines, 7, 1, "1e-320")),
+        ("prices/ETH.csv", "row 8, column close", "not a plausible price", "'1e-320'"),
+    ),
+    "a huge volume": (
+        eth(lambda lines: with_cell(lines, 7, 2, "1e300")),
+        ("prices/ETH.csv", "row 8, column volume", "not a plausible volume"),
+    ),
+    "a seed in quotes": (settings("seed = 11", 'seed = "eleven"'), ("seed: must be a whole number", "such as 7")),
+    "feeds that are one table": (
+        lambda folder: (folder / "riskcal.toml").write_text(
+            (folder / "riskcal.toml").read_text().replace("[[feeds]]", "[feeds]", 1).partition("[[feeds]]")[0]
+        ),
+        ("feeds: must be a list", "[[its name]]"),
+    ),
+    "lots": (
+        settings('"5000000 USD"', '"lots"'),
+        ("es99_usd: an amount of money needs its unit (found 'lots'). Write",),
     ),
 }  # fmt: skip
 
@@ -202,3 +250,54 @@ def test_an_interrupt_is_130_and_leaves_whole_stages_and_no_manifest(market: Pat
     assert {".incomplete", "config.toml", "snapshot"} <= names
     assert not names & {"manifest.json", "environment.json", "proposal"}
     assert not [name for name in names if name.startswith(".writing")]
+
+
+def test_an_interrupt_of_a_run_over_a_finished_one_leaves_the_finished_one(market: Path) -> None:
+    run = market / "run"
+    write_run(run)
+    before = {path.relative_to(run): path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    arguments = ["calibrate", market / "riskcal.toml", "--out", run, "--seed", "99"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "reports.cli.main", *map(str, arguments)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    ) as running:  # fmt: skip
+        while not list(run.glob(".writing-*/snapshot")) and not (run / ".incomplete").exists():
+            assert running.poll() is None, running.communicate()
+            time.sleep(0.01)
+        os.killpg(running.pid, signal.SIGINT)
+        _, err = running.communicate(timeout=60)
+    assert running.returncode == 130, err
+    assert {path.relative_to(run): path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_value_and_a_date_are_said_once_and_readably(market: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings('"5000000 USD"', '"lots"')(market)
+    assert command.main(["feeds", str(market / "riskcal.toml")]) == 2
+    assert capsys.readouterr().err.count("lots") == 1
+    settings('"lots"', '"5000000 USD"')(market)
+    assert command.main(["feeds", str(market / "riskcal.toml"), "--as-of", "1999-01-01"]) == 2
+    assert "'1999-01-01 00:00 UTC'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("case", "words"), [("20 rows", "observations"), ("constant price", "frozen"), ("stale", "stale")]
+)
+def test_without_any_model_the_reason_of_each_asset_is_said(
+    market: Path, case: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def edit(lines: list[str]) -> list[str]:
+        if case == "20 rows":
+            return [lines[0], *lines[-20:]]
+        if case == "stale":
+            return lines
+        return [lines[0], *(",".join((line.split(",")[0], "3.0", line.split(",")[2])) for line in lines[1:])]
+
+    for file in (market / "prices").iterdir():
+        file.write_text("".join(f"{line}\n" for line in edit(file.read_text().splitlines())))
+    as_of = ["--as-of", "2026-06-30"] if case == "stale" else []
+    assert command.main(["calibrate", str(market / "riskcal.toml"), "--out", str(market / "run"), *as_of]) == 1
+    err = capsys.readouterr().err
+    assert "no asset can have a model. BTC: " in err
+    assert "; ETH: " in err
+    assert words in err
+    assert "residuals" not in err

@@ -38,6 +38,8 @@ frame.addEventListener("load", () => setTimeout(() => {{
   found.open = [...page.querySelectorAll("details[open] > div")].map(d => d.id);
   found.outside = [...page.querySelectorAll("body *")].filter(e => !e.closest(".box, .skip, .hide, svg, nav") &&
     e.getBoundingClientRect().width > 0 && e.getBoundingClientRect().right > found.inner + 1).map(e => e.outerHTML.slice(0, 80));
+  found.cut = [...page.querySelectorAll("table.compact :is(th, td)")].filter(e =>
+    e.getBoundingClientRect().right > found.inner + 1 || e.scrollWidth > e.clientWidth + 1).map(e => e.outerHTML.slice(0, 80));
   found.unlabelled = [...page.querySelectorAll("svg, .box")].filter(e =>
     !e.getAttribute("aria-label") && !e.getAttribute("aria-labelledby")).length;
   found.ink = frame.contentWindow.getComputedStyle(root).color;
@@ -96,9 +98,10 @@ def _probe(
     return found
 
 
-@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("width", [360, 400, 1280])
 def test_the_page_fits_and_shows_its_charts(chromium: str, site: tuple[Path, str], tmp_path: Path, width: int) -> None:
     found = _probe(chromium, site, tmp_path, width=width)
+    assert found["cut"] == []
     assert found["inner"] == width
     assert found["scroll"] <= found["inner"]
     assert not found["outside"]

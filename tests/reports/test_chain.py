@@ -117,17 +117,22 @@ def test_a_comment_in_the_settings_is_no_change(made: Counter[str], config: byte
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-def test_a_failure_in_the_middle_leaves_whole_stages_and_no_manifest(
+def test_a_failure_in_the_middle_leaves_the_finished_run_or_whole_stages(
     made: Counter[str], config: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
     def fail(*_: object) -> None:
         raise error
 
     run_chain(start_of(config), tmp_path / "run")
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     monkeypatch.setitem(chain._MAKERS, "stress", fail)  # type: ignore[arg-type]
     with pytest.raises(error):
         run_chain(start_of(config, seed=5), tmp_path / "run")
-    names = sorted(path.name for path in (tmp_path / "run").iterdir())
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+    run_folder.load_stress(tmp_path / "run")
+    with pytest.raises(error):
+        run_chain(start_of(config, seed=5), tmp_path / "new")
+    names = sorted(path.name for path in (tmp_path / "new").iterdir())
     assert names == [".incomplete", "calibration", "config.toml", "recommendation", "snapshot"]
 
 

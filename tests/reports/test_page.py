@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Iterator
@@ -345,3 +346,88 @@ def test_the_encoded_proposal_is_the_calldata_file(proposal: dict[str, bytes]) -
     snapshot, recommendation, settings = make_snapshot(), make_recommendation(), make_settings()
     encoded = encode_proposal(snapshot.in_force.diff(recommendation.next_step), snapshot.in_force, settings)
     assert json.loads(proposal["calldata.json"]) == json.loads(json.dumps(encoded.document(), default=str))
+
+
+def test_every_form_says_the_same_sentence_and_leads_with_what_cannot_wait(proposal: dict[str, bytes]) -> None:
+    document = json.loads(proposal["proposal.json"])
+    sentence = document["verdict"]["sentence"]
+    assert sentence.startswith("Emergency: set LINK's collateral factor to 0 by governance or guardian.")
+    page, text = html.unescape(proposal["index.html"].decode()), proposal["proposal.md"].decode()
+    assert sentence in page
+    assert sentence in text
+    for form in (page, text):
+        assert form.index("Emergency: set LINK") < form.index("a realised move") < form.index("The next step still")
+    assert page.index("The next step still breaks but improves") < page.index('<div class="box"')
+    assert text.index("The next step still breaks but improves") < text.index("Lower the collateral factor")
+
+
+def _charts(proposal: dict[str, bytes]) -> dict[str, str]:
+    page = html.unescape(proposal["index.html"].decode())
+    return {m[1]: m[2] for m in re.finditer(r"<figure><h3>(.*?)</h3>.*?<figcaption>(.*?)</figcaption>", page, re.S)}
+
+
+def test_only_charts_with_bands_speak_of_bands() -> None:
+    recommendation = make_recommendation()
+    bare = tuple(
+        replace(d, lower=None, upper=None) if d.key.parameter == "collateral_factor" else d
+        for d in recommendation.derivations
+    )
+    captions = _charts(make_proposal(recommendation=replace(recommendation, derivations=bare)))
+    assert "Bands" in captions["Liquidation threshold: in force, next step and target"]
+    assert "Bands" not in captions["Collateral factor: in force, next step and target"]
+
+
+def test_every_assumption_says_what_it_is_about() -> None:
+    recommendation = make_recommendation()
+    own = tuple(
+        replace(d, notes=(f"run-off of {d.key.subject}", "for all")) if d.key.kind == "reserve" else d
+        for d in recommendation.derivations
+    )
+    files = make_proposal(recommendation=replace(recommendation, derivations=own))
+    groups = {group["subject"]: group["notes"] for group in json.loads(files["proposal.json"])["assumptions"]}
+    assert groups["WETH"] == ["run-off of WETH"]
+    assert list(groups)[-1] == "All"
+    assert {"for all", "Oracle prices are not moved by liquidations."} <= set(groups["All"])
+    assert "- WETH: run-off of WETH" in files["proposal.md"].decode()
+    assert re.search(r"<dt>WETH</dt><dd><ul class=\"plain\"><li>run-off of WETH", files["index.html"].decode())
+
+
+def test_sensitivities_and_the_twin_are_worded_rows() -> None:
+    recommendation = make_recommendation()
+    twin = {"crossings": 12, "independent lives": 53, "episodes": 4, "mean loss at the target": 4.028e-05}
+    binding = {"WETH": "mean loss of debt that crosses (ETH:USD)"}
+    facts = {**recommendation.facts, "twin": {"WETH": twin}, "binding": binding}
+    document = json.loads(make_proposal(recommendation=replace(recommendation, facts=facts))["proposal.json"])
+
+    def row(table: dict[str, Any], subject: str) -> dict[str, str]:
+        cells = next(row for row in table["rows"] if row[0] == subject)
+        texts = [c["text"] if isinstance(c, dict) else c for c in cells]
+        return dict(zip(table["columns"], texts, strict=True))
+
+    assert row(document["facts"], "WETH")["Threshold with half life doubled threshold"] == "71.00 %"
+    assert row(document["twin"], "WETH") == {
+        "Reserve": "WETH", "Crossings": "12", "Independent lives": "53", "Episodes": "4",
+        "Mean loss at the target": "0.004 %", "Appetite": "0.010 %", "Kept in history": "yes",
+        "Binds the target": "yes",
+    }  # fmt: skip
+    assert not [name for name, _ in document["other_facts"]["rows"] if "win" in name]
+
+
+def test_positions_and_depth_behind_the_sets_are_rows_with_a_column_a_set() -> None:
+    stress = make_stress()
+    facts = {
+        "books": {name: {"accounts": 40, "debt_usd": 1.5e6} for name in ("in_force", "target")},
+        "depth": {"ETH": {"origin": "declared", "note": "half is left", "usd": {"in_force": 1e6, "target": 2e6}}},
+    }
+    document = json.loads(make_proposal(stress=replace(stress, facts=facts))["proposal.json"])["stress"]
+    texts = [[c["text"] if isinstance(c, dict) else c for c in row] for row in document["books"]["rows"]]
+    assert texts == [["Accounts", "40", "40"], ["Debt", "1,500,000 USD", "1,500,000 USD"]]
+    assert document["depth"]["columns"] == ["Collateral", "In force", "Target", "Origin", "Note"]
+    assert document["facts"]["rows"] == []
+
+
+def test_figures_of_different_things_have_different_names(proposal: dict[str, bytes]) -> None:
+    text = proposal["proposal.md"].decode()
+    assert "any position falls short" not in text
+    assert "Chance that any account of the book falls short" in text
+    assert "Chance that a position of the reference book falls short" in text

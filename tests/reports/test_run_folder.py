@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -180,11 +180,10 @@ def test_nothing_is_left_when_it_fails_before_the_first_stage(tmp_path: Path, er
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failure_in_a_stage_leaves_whole_stages_and_no_manifest(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failure_in_a_stage_leaves_the_finished_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tmp_path / "run"
     write_run(run)
+    before = _files(run)
     files = make_snapshot(n_bars=120).artifact().to_files()
     write_bytes = Path.write_bytes
 
@@ -194,14 +193,61 @@ def test_a_failure_in_a_stage_leaves_whole_stages_and_no_manifest(
         return write_bytes(self, data)
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with run_folder.writing(run) as writer:
-        writer.begin(b"seed = 7\n", keep=["snapshot"])
-        with pytest.raises(InputError, match="No space left") as caught:
+
+    def write() -> None:
+        with run_folder.writing(run) as writer:
+            writer.begin(b"seed = 8\n", keep=["snapshot"])
             writer.put_stage("stress", files)
+
+    with pytest.raises(InputError, match="No space left") as caught:
+        write()
     assert caught.value.file == str(run / "stress")
-    assert sorted(path.name for path in run.iterdir()) == [".incomplete", "config.toml", "snapshot"]
-    with pytest.raises(ArtifactError, match="was not finished"):
+    assert _files(run) == before
+    assert len(run_folder.load_snapshot(run).series) == len(make_snapshot(n_bars=120).series)
+
+
+def _files(run: Path) -> dict[str, bytes]:
+    return {path.relative_to(run).as_posix(): path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+def _killed(step: Callable[..., object], run: Path, left: Iterator[int]) -> Callable[..., object]:
+    """The step, which ends the process once no more are left within the swap."""
+
+    def killed(*arguments: object, **options: object) -> object:
+        if (run / ".whole").exists() and next(left, None) is None:
+            raise SystemExit
+        return step(*arguments, **options)
+
+    return killed
+
+
+def test_wherever_the_swap_is_killed_the_next_writer_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every step of the swap in turn is the last; afterwards the folder is that of the new run to the byte."""
+    write_run(tmp_path / "new", until="snapshot", config=b"seed = 8\n")
+    wanted = _files(tmp_path / "new")
+    killed = 0
+    for last in range(40):
+        run = tmp_path / f"run{last}"
+        write_run(run)
+        whole = False
+        with monkeypatch.context() as patched:
+            left = iter(range(last))
+            for name in ("rename", "replace", "unlink", "touch", "rmdir"):
+                patched.setattr(Path, name, _killed(getattr(Path, name), run, left))
+            try:
+                write_run(run, until="snapshot", config=b"seed = 8\n")
+                whole = True
+            except SystemExit:
+                killed += 1
+        if whole:
+            break
+        with run_folder.writing(run):
+            pass
+        found = _files(run)
+        assert found.keys() == wanted.keys(), last
+        assert all(found[name] == wanted[name] for name in wanted if name != "environment.json"), last
         run_folder.load_snapshot(run)
+    assert killed >= 5
 
 
 def test_a_cut_short_folder_can_be_written_again_and_what_was_left_aside_is_swept(tmp_path: Path) -> None:
