@@ -96,6 +96,11 @@ class Venue:
                 lambda timeout: self._once(timeout, method, arguments), what=what, classify=self._classify
             )
 
+    @property
+    def manners(self) -> Manners:
+        """What a request to it may cost."""
+        return self._transport.manners
+
     def require(self, capability: str, purpose: str) -> None:
         """Refuse what ccxt does not have of this exchange, before anything is asked of it.
 
