@@ -28,7 +28,7 @@ from risk.market import (
 )
 from risk.parameters import Key, ParameterSet
 from risk.settings import Settings
-from risk.structure import STRUCTURE_SCHEMA, no_structure
+from risk.structure import STEWARD, STRUCTURE_SCHEMA, no_structure
 from risk.units import parse_instant
 
 READS = (
@@ -211,6 +211,10 @@ def _on_chain(declared: _Declared, settings: Settings, as_of: int, assets: Seque
         changed |= state.changed_at
         bounds |= state.bounds
         facts += [(state.market, "market", state.market, "block", f"{state.block.number} {state.block.hash}", 0)]
+        if (source := settings.markets[state.market].state) is not None and source.steward is not None:
+            facts += [
+                (state.market, "bound", name, STEWARD, source.steward.lower(), 0) for name in sorted(state.bounds)
+            ]
         facts += [(state.market, f.kind, f.subject, f.fact, f.value, f.since) for f in state.structure]
     read = any(market.state is not None and market.state.positions for market in settings.markets.values())
     return _Declared(

@@ -71,7 +71,7 @@ def gather(base: ParameterSet, head: ParameterSet, settings: Settings, run: Path
         return GateContext(base, head, settings, absent=dict.fromkeys(("stress", "changed_at", "as_of"), "no --run"))
     from reports.run_folder import load_calibration, load_snapshot
     from risk.errors import EvidenceError, RefusalError
-    from risk.gate.evidence import bad_prices
+    from risk.gate.evidence import bad_prices, read_bounds
 
     snapshot = load_snapshot(run)
     stress, absent = None, {}
@@ -86,8 +86,8 @@ def gather(base: ParameterSet, head: ParameterSet, settings: Settings, run: Path
             stress = BookLossModel(snapshot, load_calibration(run), settings).loss({BASE: base, HEAD: head})
         except (EvidenceError, RefusalError) as error:
             absent["stress"] = str(error)
-    bad = bad_prices(snapshot, settings.assets)
-    return GateContext(base, head, settings, snapshot.changed_at or None, snapshot.as_of, stress, absent, bad)
+    bad, bounds = bad_prices(snapshot, settings.assets), read_bounds(snapshot, settings)
+    return GateContext(base, head, settings, snapshot.changed_at or None, snapshot.as_of, stress, absent, bad, bounds)
 
 
 def _show(result: GateResult, context: GateContext, head: Path) -> None:

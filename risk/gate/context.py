@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from risk.market import StepBound
 from risk.outcome import Finding, Severity, StressResult
 from risk.parameters import Change, Key, ParameterSet, Value
 from risk.settings import Settings
@@ -37,6 +38,8 @@ class GateContext:
         Why evidence is missing, by need, for the message.
     bad_prices
         What the snapshot says against an asset's prices, by asset; only those that are bad or not there.
+    read_bounds
+        Step bounds that were read from the risk steward on chain; they count instead of those of the settings.
     """
 
     base: ParameterSet
@@ -47,6 +50,13 @@ class GateContext:
     stress: StressResult | None = None
     absent: Mapping[str, str] = field(default_factory=dict)
     bad_prices: Mapping[str, str] = field(default_factory=dict)
+    read_bounds: Mapping[str, StepBound] = field(default_factory=dict)
+
+    @property
+    def bounds(self) -> Mapping[str, StepBound]:
+        """Step bound by parameter name: what the steward's contract says, else what the settings declare."""
+        declared = {n: StepBound(b.step, b.relative, b.minimum_delay) for n, b in self.settings.bounds.items()}
+        return declared | dict(self.read_bounds)
 
     @property
     def changes(self) -> tuple[Change, ...]:

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterable
 
 from risk.gate.context import GateContext, Place, Remark, Rule, each_changed
-from risk.market import MarketSnapshot, Verdict
+from risk.market import MarketSnapshot, StepBound, Verdict
 from risk.outcome import Severity
 from risk.parameters import Key
 from risk.settings import Settings
+from risk.structure import STEWARD
 
 
 def assets_of(key: Key, settings: Settings) -> tuple[str, ...]:
@@ -32,6 +33,17 @@ def bad_prices(snapshot: MarketSnapshot, assets: Iterable[str]) -> dict[str, str
         verdict, why = snapshot.verdict(asset) if known else (Verdict.BAD, "there are none by the as-of date")
         if verdict is Verdict.BAD:
             found[asset] = why
+    return found
+
+
+def read_bounds(snapshot: MarketSnapshot, settings: Settings) -> dict[str, StepBound]:
+    """Step bounds by parameter that the snapshot has from the steward that the trusted settings name, and no other."""
+    found = {}
+    for row in snapshot.structure.where(fact=STEWARD).rows():
+        market = settings.markets.get(row["market"])
+        named = market.state.steward if market is not None and market.state is not None else None
+        if named is not None and named.lower() == row["value"].lower():
+            found[row["subject"]] = snapshot.bounds[row["subject"]]
     return found
 
 

@@ -23,8 +23,8 @@ def steps_bind(context: GateContext) -> bool:
 
 
 def is_legal_step(context: GateContext, key: Key) -> bool:
-    """Whether stewards may move a number as head does; False where no bound is declared."""
-    declared = key.parameter in context.settings.bounds
+    """Whether stewards may move a number as head does; False where no bound is known."""
+    declared = key.parameter in context.bounds
     return steps_bind(context) and declared and _step(context, (key,)) is None
 
 
@@ -33,12 +33,12 @@ def _bound_by_steps(context: GateContext) -> list[Place]:
 
 
 def _bound_by_delay(context: GateContext) -> list[Place]:
-    return [place for place in _bound_by_steps(context) if place[0].parameter in context.settings.bounds]
+    return [place for place in _bound_by_steps(context) if place[0].parameter in context.bounds]
 
 
 def _step(context: GateContext, place: Place) -> Remark | None:
     [key] = place
-    moved, bound = context.moved(key), context.settings.bounds.get(key.parameter)
+    moved, bound = context.moved(key), context.bounds.get(key.parameter)
     if moved is None:
         return None
     if bound is None:
@@ -65,7 +65,7 @@ def _amount(step: Decimal, before: Decimal, key: Key, *, relative: bool) -> str:
 
 def _next_step(context: GateContext, key: Key, before: Decimal, after: Decimal, allowed: Decimal) -> str:
     """The largest legal step in the same direction."""
-    grid, quantity, bound = grid_of(context, key), context.base.get(key), context.settings.bounds[key.parameter]
+    grid, quantity, bound = grid_of(context, key), context.base.get(key), context.bounds[key.parameter]
     if grid is None or quantity is None or isinstance(quantity, Seconds) or allowed == 0:
         return "Take it to governance"
     up = after > before
@@ -78,7 +78,7 @@ def _delay(context: GateContext, place: Place) -> Remark | None:
     [key] = place
     if context.changed_at is None or context.as_of is None:
         return None
-    delay = context.settings.bounds[key.parameter].minimum_delay
+    delay = context.bounds[key.parameter].minimum_delay
     if (last := context.changed_at.get(key)) is None:
         return Remark("no earlier change of it is on record, so none bounds it", severity=Severity.NOTE)
     if context.as_of - last >= delay:

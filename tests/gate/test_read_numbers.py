@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from risk.artifact import Table
+from risk.gate.context import GateContext
+from risk.gate.evidence import read_bounds
+from risk.gate.rules import run_gate
+from risk.market import StepBound
 from risk.parameters import Key, ParameterSet
-from tests.factories import PARAMETERS, make_parameters, make_settings
+from risk.structure import STEWARD, STRUCTURE_SCHEMA
+from tests.factories import AS_OF, PARAMETERS, make_parameters, make_settings, make_snapshot
 from tests.gate.strategies import errors, gate
 
 READ = """
@@ -100,3 +107,33 @@ def test_two_sources_of_one_thing_are_refused_with_the_settings() -> None:
     assert make_settings(markets={"a": quiet}, positions="book.csv").markets["a"].state is not None
     with pytest.raises(ValueError, match="pattern"):
         make_settings(markets={"a": {**aave, "state": {**state, "url_env": "https://node.example/key"}}})
+
+
+STEWARDS = {"mine": "0x" + "aB" * 20, "another": "0x" + "cd" * 20}
+
+
+@pytest.mark.parametrize(
+    ("named", "read", "step", "failed"),
+    [("mine", "mine", 0.01, False), ("mine", "mine", 0.001, True), ("mine", "another", 0.01, True)],
+)
+def test_the_bound_that_the_named_steward_has_counts(named: str, read: str, step: float, failed: bool) -> None:
+    """0.8 points, where the settings allow half a point: the contract of the steward that they name decides."""
+    state = {"url_env": "NODE", "contract": "0x" + "11" * 20, "steward": STEWARDS[named], "positions": False}
+    lending = {"protocol": "aave_v3", "chain_id": 1, "configurator": "0x" + "22" * 20, "state": state}
+    settings = make_settings(markets={"lending": lending})
+    parameter = "collateral_factor"
+    fact = ("lending", "bound", parameter, STEWARD, STEWARDS[read].lower(), 0)
+    snapshot = replace(
+        make_snapshot(),
+        bounds={parameter: StepBound(step, relative=False, minimum_delay=3600)},
+        structure=Table.from_rows(STRUCTURE_SCHEMA, [fact]),
+    )
+    base, head = make_parameters(), make_parameters(PARAMETERS.replace('"80.50%"', '"79.70%"'))
+    [change] = base.diff(head)
+    context = GateContext(
+        base, head, settings, {change.key: AS_OF - 7200}, AS_OF, read_bounds=read_bounds(snapshot, settings)
+    )
+    found = {finding.code for finding in run_gate(context).findings if finding.code in ("S001", "S002")}
+    # A delay of an hour on chain, and of three days in the settings.
+    expected = {"S001"} if failed else set()
+    assert found == (expected | {"S002"} if read != named else expected)
