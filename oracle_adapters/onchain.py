@@ -6,6 +6,7 @@ from fractions import Fraction
 
 from oracle_adapters.feed import Feed, FeedSpec, Kind
 from oracle_adapters.masking import secret
+from oracle_adapters.pool_depth import PoolDepth
 from oracle_adapters.pyth import pyth_prices
 from oracle_adapters.rounds import RoundPrices
 from oracle_adapters.rpc import Node
@@ -57,6 +58,11 @@ def open_onchain(feed: OnChainFeed, fetch: Fetch) -> list[Feed]:
         case WrapperFeed():
             spec = _spec(feed, f"wrapper:{feed.chain_id}:{feed.address.lower()}:{feed.function or feed.rate}")
             return [wrapper_rates(spec, node, _told(feed, node), cap=_cap(feed.cap), since=feed.since)]
+        case UniswapFeed(data="depth"):
+            source = f"uniswap_v3:{feed.chain_id}:{feed.address.lower()}:depth"
+            spec = FeedSpec(Kind.DEPTH, feed.asset, feed.quote, source, feed.interval)
+            since = None if feed.start is None else feed.since
+            return [PoolDepth(spec, node, feed.address, feed.token, since=since)]
         case UniswapFeed():
             spec = _spec(feed, f"uniswap_v3:{feed.chain_id}:{feed.address.lower()}:{feed.window}s")
             return [pool_twap(spec, node, feed.address, feed.token, window=feed.window, since=feed.since)]

@@ -15,6 +15,9 @@ from risk.units import parse_instant
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)]
 """Name of an environment variable that holds a key; the key itself is never a setting."""
 
+PRICED = frozenset({"ohlcv", "price"})
+"""Values of a feed's `data` that are prices; a feed without one gives prices."""
+
 
 class FileFeed(Model):
     """Prices from CSV, CSV.gz or Parquet.
@@ -223,6 +226,9 @@ class UniswapFeed(SampledFeed):
     ----------
     token
         Contract of the asset, one of the pool's two tokens.
+    data
+        The time-weighted ``price``, or the ``depth`` of its liquidity; without a `start` the depth is that of the
+        last sampling time only.
     window
         Time over which the price is averaged.
     """
@@ -230,6 +236,7 @@ class UniswapFeed(SampledFeed):
     kind: Literal["uniswap_v3"]
     quote: Name
     token: Address
+    data: Literal["price", "depth"] = "price"
     window: Duration = 1800
 
 

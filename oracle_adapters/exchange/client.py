@@ -146,6 +146,10 @@ class Venue:
             )
         return markets[symbol]
 
+    def is_past(self, instant: int) -> bool:
+        """Whether an instant lies before the present by our own clock and by any that we would accept of the venue."""
+        return self._clock() >= instant + SKEW
+
     def now(self) -> int:
         """Unix seconds by the slower of two clocks, ours and the venue's: what ended by then has ended on both.
 
