@@ -46,7 +46,8 @@ def open_onchain(feed: OnChainFeed, fetch: Fetch) -> list[Feed]:
     node = open_node(feed.url_env, fetch, chain_id=feed.chain_id, confirmations=feed.confirmations)
     match feed:
         case ChainlinkFeed():
-            return [RoundPrices(feed, node)]
+            prices = RoundPrices(feed, node)
+            return [prices, prices.rounds]
         case PythFeed():
             spec = _spec(feed, f"pyth:{feed.chain_id}:{feed.price_id.lower()}")
             age, width = feed.maximum_age, feed.maximum_confidence

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from oracle_adapters.anchor import BlockAnchor
 from oracle_adapters.feed import COLUMNS, Chunk, FeedSpec, Kind
 from oracle_adapters.rpc import Block, Node
 from oracle_adapters.uniswap_math import HIGHEST, LOWEST, sell
@@ -46,7 +47,7 @@ def pool_levels(pool: Pool, at: int) -> list[tuple[object, ...]]:
     return rows
 
 
-class PoolDepth:
+class PoolDepth(BlockAnchor):
     """The feed of a pool's depth, at multiples of an interval.
 
     ``unanswered`` counts samples before the pool was there, or had a price.
@@ -92,6 +93,7 @@ class PoolDepth:
             block = self._node.block_at(time, low=block.number, high=top)
             yield self._sample(block, time)
         self._node.verify(top)
+        self._read_to = top
 
     def _sample(self, block: Block, time: int) -> Chunk:
         try:

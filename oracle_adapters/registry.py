@@ -121,7 +121,7 @@ def open_feeds(settings: Settings, root: Path, *, unreached: list[SourceError] |
     priced = {edge.pair for edge in edges} | set(paths)
     if without := sorted(name for name in settings.assets if Pair(name, NUMERAIRE) not in priced):
         raise SettingsError("the asset has no feed", field=f"assets.{without[0]}", remedy="Add it under [[feeds]]")
-    if len({feed.spec.id for feed in feeds}) < len(feeds):
+    if len({(feed.spec.kind, feed.spec.id) for feed in feeds}) < len(feeds):
         raise SettingsError("two feeds of one asset have one name", field="feeds", remedy="Rename one of the files")
     return sorted(feeds, key=_pair)
 

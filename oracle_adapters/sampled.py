@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
+from oracle_adapters.anchor import BlockAnchor
 from oracle_adapters.feed import COLUMNS, Chunk, FeedSpec, Kind
 from oracle_adapters.rpc import Block, Node
 from risk.artifact import Table
@@ -15,7 +16,7 @@ Read = Callable[[Block], float | str]
 """A price at a block, or the name of what is wrong with it, under which it is left out and counted."""
 
 
-class SampledPrices:
+class SampledPrices(BlockAnchor):
     """A feed of prices read at the last block at or before each sampling time; what is wrong is left out and counted.
 
     Parameters
@@ -71,4 +72,5 @@ class SampledPrices:
             else:
                 rows.append((time, "close", time, value))
         self._node.verify(top)
+        self._read_to = top
         yield Chunk(Kind.PRICE, Table.from_rows(COLUMNS[Kind.PRICE], rows), dict(counted))

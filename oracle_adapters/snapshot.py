@@ -89,7 +89,7 @@ def build_snapshot(
     others = [
         (feed.spec.id, Check("kind", Verdict.GOOD, 0, f"{feed.spec.kind}: not asked, a snapshot has prices and depth"))
         for feed in opened
-        if feed.spec.kind not in (Kind.PRICE, Kind.DEPTH)
+        if feed.spec.kind not in (Kind.PRICE, Kind.DEPTH, Kind.ROUND)
     ]
     paths = composite_paths(settings, feeds)
     prices = price_assets(settings, paths, list(zip(feeds, chunks, strict=True)), instant)

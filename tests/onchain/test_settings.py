@@ -193,12 +193,13 @@ def test_a_feed_of_the_settings_becomes_prices(
         opener(chainlink, settings, repository)
 
     monkeypatch.setenv("RISKCAL_TEST_NODE", real_chain.url)
-    (opened,) = opener(chainlink, settings, repository)
+    opened, rounds = opener(chainlink, settings, repository)
     (series,) = price_series(opened.spec, collect(opened).rows)
     assert (series.base, series.quote, series.field, series.interval) == ("ETH", "USD", "close", 3600)
     assert 2 <= len(series) <= 4
     assert set(series.value.tolist()) <= {2001.0, 2002.0, 2003.0, 2004.0, 2005.0, 2006.0}
     assert real_chain.url not in str(opened.facts())
+    assert collect(rounds).rows["answer"].tolist() == [f"{2000 + n}.00000000" for n in range(1, 7)]
 
     wrong = chainlink.model_copy(update={"chain_id": 1})
     with pytest.raises(ChainMismatchError, match="Expected 1"):
