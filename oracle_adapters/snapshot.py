@@ -10,6 +10,7 @@ from oracle_adapters import sample
 from oracle_adapters.depth import Venue, measured_depth
 from oracle_adapters.feed import FOREVER, Feed, Kind, collect
 from oracle_adapters.files import PriceFile, read_bytes
+from oracle_adapters.oracle_facts import oracle_facts
 from oracle_adapters.prices import Prices, price_assets
 from oracle_adapters.quality import Check
 from oracle_adapters.registry import composite_paths, open_feeds
@@ -23,7 +24,6 @@ from risk.market import (
     Book,
     LiquidityCurve,
     MarketSnapshot,
-    OracleFacts,
     PriceSeries,
     StepBound,
     Verdict,
@@ -96,7 +96,11 @@ def build_snapshot(
     assets = tuple(sorted({one.base for one in prices.series}))
     declared = _declared(settings, root, instant, assets, prices.series)
     depth, seen = _depth(settings, venues, prices, instant, declared.depth)
-    rows = [*others, *prices.checks, *declared.checks, *seen]
+    rounds = [feed for feed in opened if feed.spec.kind is Kind.ROUND]
+    stop = instant + 1
+    told = [(f.spec, collect(f if store is None else _kept(f, store), 0, stop).rows) for f in rounds]
+    oracle, rules = oracle_facts(settings.oracles, told)
+    rows = [*others, *prices.checks, *declared.checks, *seen, *rules]
     return MarketSnapshot(
         as_of=instant,
         assets=assets,
@@ -107,10 +111,7 @@ def build_snapshot(
         in_force=declared.in_force,
         changed_at=declared.changed_at,
         bounds=declared.bounds,
-        oracle={
-            name: OracleFacts(facts.deviation, facts.heartbeat, facts.latency)
-            for name, facts in sorted(settings.oracles.items())
-        },
+        oracle=oracle,
         quality=Table.from_rows(
             QUALITY_SCHEMA, ((name, c.check, c.verdict.value, c.count, c.detail) for name, c in rows)
         ),

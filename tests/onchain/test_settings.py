@@ -20,11 +20,12 @@ from oracle_adapters.store import Store
 from oracle_adapters.transport import Manners
 from risk.errors import SettingsError
 from risk.feed_settings import ChainlinkFeed
-from risk.market import MarketSnapshot
+from risk.market import MarketSnapshot, Verdict
 from risk.settings import Settings, read_settings
 from tests.factories import _SETTINGS
 from tests.onchain.chains import AnvilChain, Chain, own
 from tests.onchain.deploy import Chainlink
+from tests.onchain.test_chainlink import Floor
 from tests.onchain.test_pyth_wrappers import ETH
 from tests.onchain.test_uniswap_v3 import made
 
@@ -129,6 +130,46 @@ def test_wrappers_tell_their_rate_as_declared(chain: Chain, url_env: str, rate: 
         block = chain.node().block_at(int(rows["observed_at"][-1]))
         limit = float(1 + Fraction(5, 100) * (block.time - taken_at) / (365 * 86_400))
         assert rows["value"][-1] == (limit if capped else 1.1)
+
+
+def test_the_rule_of_a_feed_is_measured_as_of_the_date(chain: Chain, url_env: str, tmp_path: Path) -> None:
+    """An hourly heartbeat and moves of one percent between, from the chain and from the store; none before there were.
+
+    The moves come a quarter of an hour after a beat, every fourth hour.
+    """
+    feed = Floor(chain)
+    base, rounds, answer = -(-chain.now() // HOUR) * HOUR, [], 2000.0
+    for hour in range(120):
+        rounds.append((base + HOUR * hour, answer))
+        if hour % 4 == 3:
+            answer *= 1.01 if hour % 8 == 3 else 1 / 1.01
+            rounds.append((base + HOUR * hour + 900, answer))
+    for first in range(0, len(rounds), 50):
+        part = rounds[first : first + 50]
+        stored = [round(value * 10**8) for _, value in part], [at for at, _ in part]
+        chain.send(feed.aggregator.functions.store_many(first + 1, *stored))
+    chain.warp(base + HOUR * 121 - chain.now())
+    document = declared(chain, url_env, "chainlink", "ETH", "USD", feed.proxy.address, heartbeat="1h")
+    settings = settings_of([document])
+    snapshot = build_snapshot(settings, root=tmp_path)
+    facts = snapshot.oracle["ETH"]
+    assert (facts.heartbeat, facts.latency) == (HOUR, 0)
+    assert facts.deviation == pytest.approx(1 - 1 / 1.01, rel=1e-6)
+    (row,) = [row for row in snapshot.quality.rows() if row["check"] == "update_rule"]
+    assert (row["verdict"], row["count"]) == ("good", len(rounds))
+
+    told = {"ETH": {"deviation": "0.5%", "heartbeat": "1h", "latency": "12s"}}
+    doubted = build_snapshot(settings_of([document], oracles=told), root=tmp_path)
+    assert doubted.oracle["ETH"].deviation == 0.005
+    verdict, why = doubted.verdict("ETH")
+    assert verdict is Verdict.SUSPECT
+    assert "update_rule" in why
+
+    assert {one.status for one in fetch_all(Store(tmp_path / "kept"), open_feeds(settings, tmp_path))} == {Status.GOOD}
+    kept = build_snapshot(settings, root=tmp_path, store=tmp_path / "kept")
+    assert kept.oracle == snapshot.oracle
+    early = build_snapshot(settings, root=tmp_path, store=tmp_path / "kept", as_of=base + 5 * HOUR)
+    assert early.oracle == {}
 
 
 @pytest.mark.parametrize("inverted", [False, True])
