@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from oracle_adapters.anchor import BlockAnchor
 from oracle_adapters.contract_call import Call, Result
 from oracle_adapters.feed import COLUMNS, FOREVER, Chunk, FeedSpec, Kind
 from oracle_adapters.rpc import BATCH, Block, Node
@@ -71,7 +72,7 @@ class Phase:
     until: int
 
 
-class ChainlinkRounds:
+class ChainlinkRounds(BlockAnchor):
     """The feed of one proxy's rounds.
 
     Dropped and counted are rounds ``incomplete`` (never answered), ``backfilled`` (timed out, and closed with the
@@ -147,6 +148,7 @@ class ChainlinkRounds:
                 counted.clear()
         yield Chunk(Kind.ROUND, Table.from_rows(COLUMNS[Kind.ROUND], ()), dict(counted))
         self._node.verify(block)
+        self._read_to = block
 
     def _phase_rows(
         self, phase: Phase, block: Block, start: int, counted: Counter[str]

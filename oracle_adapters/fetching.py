@@ -4,7 +4,8 @@ A fetch goes on from the last instant that the store holds, this instant include
 are not lost, and the source has to repeat what it said. It may not have changed its mind: another value for a row
 that is held is refused, and so is a price that it no longer gives. Nothing in a store is ever retracted. A chain that
 reorganises is no exception: its feed gives rows only from blocks that are as deep as its confirmations, which no
-reorganisation of usual depth reaches, and a deeper one is met here as a value that changed or is gone.
+reorganisation of usual depth reaches. The last block read is kept beside the rows, and a deeper reorganisation is met
+here by its hash before anything else is asked.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
+from oracle_adapters.anchor import Anchored
 from oracle_adapters.feed import COLUMNS, FOREVER, Chunk, Feed, FeedSpec, Kind, key_columns
 from oracle_adapters.store import Store
 from risk.artifact import Table
@@ -113,6 +116,8 @@ def fetch_one(
     spec, added, counted, failure = feed.spec, 0, Counter[str](), None
     try:
         resumed = start is None
+        if isinstance(feed, Anchored) and (anchor := store.anchor(spec)) is not None:
+            _hold(feed, spec, anchor)
         start = store.resume_at(spec) if start is None else start
         expected = _Expected(spec, store.read(spec, start=start, stop=stop)) if resumed else None
         for step in _steps(feed, start, stop):
@@ -125,12 +130,21 @@ def fetch_one(
                 expected.see(step.rows)
         if expected is not None and failure is None:
             expected.refuse_missing()
+        if failure is None and isinstance(feed, Anchored) and (anchor := feed.anchor()) is not None:
+            store.keep_anchor(spec, anchor)
     except (InputError, SourceError) as error:
         failure = error
     status = Status.GOOD if failure is None else Status.UNREACHED
     if isinstance(failure, InputError):
         status = Status.REFUSED
     return Fetched(spec, status, added, store.last_known(spec), dict(counted), failure)
+
+
+def _hold(feed: Anchored, spec: FeedSpec, anchor: Mapping[str, Any]) -> None:
+    try:
+        feed.hold(anchor)
+    except InputError as error:
+        raise error.at(file=spec.id) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,8 +79,12 @@ def write(folder: Path, rows: Table) -> Path:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a small file once, in whole; nothing happens where it already is."""
-    if path.exists():
-        return
+    if not path.exists():
+        replace_whole(path, content)
+
+
+def replace_whole(path: Path, content: bytes) -> None:
+    """Write a small file in whole, over what is there."""
     aside = path.with_name(path.name + _ASIDE)
     with _written(path.parent, aside):
         aside.write_bytes(content)

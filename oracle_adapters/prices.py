@@ -16,6 +16,7 @@ from oracle_adapters.feed import Chunk, Feed, heartbeat_of, price_series
 from oracle_adapters.graph import compare, compose
 from oracle_adapters.quality import Check, assess
 from oracle_adapters.quality.pegs import check_depeg
+from oracle_adapters.quality.reading import check_counts
 from oracle_adapters.quality.sources import check_aggregate, check_source
 from risk.market import NUMERAIRE, PriceSeries, Verdict
 from risk.price_graph import Pair, Path
@@ -94,6 +95,7 @@ def price_assets(
                     Check("coverage", Verdict.BAD, len(chunk.rows), PRICELESS if len(chunk.rows) else ABSENT),
                 )
             )
+            absent += [(feed.spec.id, check) for check in check_counts(chunk.counted)]
     # To explain wrong magnitudes with.
     closes = {str(pair): positive(_first_close(feeds)) for pair, feeds in by_pair.items()}
     priced = {

@@ -70,7 +70,7 @@ def read_pyth(node: Node, address: str, price_id: str, block: Block) -> PythPric
 
 
 def pyth_prices(
-    spec: FeedSpec, node: Node, address: str, price_id: str, *, max_age: int, max_confidence: float
+    spec: FeedSpec, node: Node, address: str, price_id: str, *, max_age: int, max_confidence: float, since: int = 0
 ) -> SampledPrices:
     """Samples of a Pyth price.
 
@@ -90,7 +90,7 @@ def pyth_prices(
             return "uncertain"
         return float(found.price)
 
-    return SampledPrices(spec, node, read)
+    return SampledPrices(spec, node, read, since=since)
 
 
 def _scaled(value: int, exponent: int) -> Decimal:

@@ -5,21 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from oracle_adapters import sample
 from oracle_adapters.feed import Feed, Kind
 from oracle_adapters.files import PriceFile
-from oracle_adapters.masking import secret
+from oracle_adapters.transport import Manners
 from risk.errors import SettingsError, SourceError
-from risk.feed_settings import ChainlinkFeed, ExchangeFeed, FileFeed, SampleFeed
+from risk.feed_settings import (
+    ChainlinkFeed,
+    ExchangeFeed,
+    FileFeed,
+    OnChainFeed,
+    PythFeed,
+    SampleFeed,
+    UniswapFeed,
+    WrapperFeed,
+)
 from risk.market import NUMERAIRE
 from risk.price_graph import Edge, Pair, price_paths
 from risk.price_graph import Path as PricePath
 from risk.settings import Settings
-
-if TYPE_CHECKING:
-    from oracle_adapters.rpc import Node
 
 Opener = Callable[[Any, Settings, Path], list[Feed]]
 """From one feed's settings, all settings and the folder that paths are relative to."""
@@ -33,28 +39,29 @@ def _open_sample(_: SampleFeed, settings: Settings, __: Path) -> list[Feed]:
     return [sample.SampleMarket(name, settings.seed) for name in sample.assets() if name in settings.assets]
 
 
-def _open_chainlink(feed: ChainlinkFeed, _: Settings, __: Path) -> list[Feed]:
-    from oracle_adapters.rounds import RoundPrices
+def _open_onchain(feed: OnChainFeed, settings: Settings, _: Path) -> list[Feed]:
+    from oracle_adapters.onchain import open_onchain
 
-    return [RoundPrices(feed, _node(feed))]
-
-
-def _node(feed: ChainlinkFeed) -> Node:
-    from oracle_adapters.rpc import Node
-
-    return Node(
-        secret(feed.url_env), name=f"node:{feed.url_env}", chain_id=feed.chain_id, confirmations=feed.confirmations
-    )
+    return open_onchain(feed, settings.fetch)
 
 
-def _open_exchange(feed: ExchangeFeed, _: Settings, __: Path) -> list[Feed]:
+def _open_exchange(feed: ExchangeFeed, settings: Settings, _: Path) -> list[Feed]:
     from oracle_adapters.exchange import open_exchange
+    from oracle_adapters.exchange.client import open_venue
 
-    return [open_exchange(feed)]
+    return [open_exchange(feed, open_venue(feed, Manners.of(settings.fetch)))]
 
 
 OPENERS: Mapping[type, Opener] = MappingProxyType(
-    {FileFeed: _open_file, SampleFeed: _open_sample, ChainlinkFeed: _open_chainlink, ExchangeFeed: _open_exchange}
+    {
+        FileFeed: _open_file,
+        SampleFeed: _open_sample,
+        ChainlinkFeed: _open_onchain,
+        PythFeed: _open_onchain,
+        WrapperFeed: _open_onchain,
+        UniswapFeed: _open_onchain,
+        ExchangeFeed: _open_exchange,
+    }
 )
 """Opener by the model of a feed's settings. Heavy imports belong inside an opener."""
 
@@ -114,7 +121,7 @@ def open_feeds(settings: Settings, root: Path, *, unreached: list[SourceError] |
     priced = {edge.pair for edge in edges} | set(paths)
     if without := sorted(name for name in settings.assets if Pair(name, NUMERAIRE) not in priced):
         raise SettingsError("the asset has no feed", field=f"assets.{without[0]}", remedy="Add it under [[feeds]]")
-    if len({feed.spec.id for feed in feeds}) < len(feeds):
+    if len({(feed.spec.kind, feed.spec.id) for feed in feeds}) < len(feeds):
         raise SettingsError("two feeds of one asset have one name", field="feeds", remedy="Rename one of the files")
     return sorted(feeds, key=_pair)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from oracle_adapters.anchor import BlockAnchor
 from oracle_adapters.chainlink import ChainlinkRounds
 from oracle_adapters.feed import COLUMNS, FOREVER, Chunk, Feed, FeedSpec, Kind, collect
 from oracle_adapters.rpc import Node
@@ -136,7 +137,7 @@ def outages(rows: Table, grace: int) -> list[Outage]:
     return found + ([Outage(down, FOREVER)] if down is not None else [])
 
 
-class RoundPrices:
+class RoundPrices(BlockAnchor):
     """The prices of a feed of rounds, sampled at multiples of an interval: at each the one that is served then.
 
     Left out and counted, by samples: ``stale`` when the round is older than the heartbeat allows, ``nonpositive``
@@ -172,11 +173,14 @@ class RoundPrices:
 
     def fetch(self, start: int, stop: int) -> Iterator[Chunk]:
         """Samples from `start` on and before `stop`, none beyond the last final block; raises like the rounds."""
-        stop = min(stop, self._node.final_block().time + 1)
+        top = self._node.final_block()
+        stop = min(stop, top.time + 1)
         interval, oldest = self._settings.interval, int(TOLERANCE * self._settings.heartbeat)
         before = collect(self._rounds, max(start - oldest, 0), start)
         within = collect(self._rounds, start, stop)
         rows = Table.concatenate(COLUMNS[Kind.ROUND], (before.rows, within.rows))
+        self._node.verify(top)
+        self._read_to = top
         if not len(rows):
             yield Chunk(Kind.PRICE, _price_rows(np.empty(0, np.int64), np.empty(0)), within.counted)
             return

@@ -111,6 +111,7 @@ class Node:
         self._expected, self._chain_id = chain_id, -1
         self._multicall_since: int | None = None
         self.name, self.confirmations = name, confirmations
+        self.manners = manners
         self.requests = 0
         """Requests made so far."""
 

@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from oracle_adapters import sample
+from oracle_adapters.depth import Venue, measured_depth
 from oracle_adapters.feed import FOREVER, Feed, Kind, collect
 from oracle_adapters.files import PriceFile, read_bytes
-from oracle_adapters.prices import price_assets
+from oracle_adapters.oracle_facts import oracle_facts
+from oracle_adapters.prices import Prices, price_assets
 from oracle_adapters.quality import Check
 from oracle_adapters.registry import composite_paths, open_feeds
 from oracle_adapters.tables import read_book, read_changed_at, read_depth
@@ -18,18 +20,18 @@ from risk.artifact import Table
 from risk.errors import DataError
 from risk.feed_settings import SampleFeed
 from risk.market import (
+    NUMERAIRE,
     QUALITY_SCHEMA,
     Book,
     LiquidityCurve,
     MarketSnapshot,
-    OracleFacts,
     PriceSeries,
     StepBound,
     Verdict,
 )
 from risk.parameters import Key, Malformed, ParameterSet
 from risk.settings import Settings
-from risk.structure import STRUCTURE_SCHEMA, no_structure
+from risk.structure import STEWARD, STRUCTURE_SCHEMA, no_structure
 from risk.units import parse_instant
 
 READS = (
@@ -75,7 +77,10 @@ def build_snapshot(
     feeds = [feed for feed in opened if feed.spec.kind is Kind.PRICE]
     stop = FOREVER if as_of is None else as_of + 1
     chunks = [collect(feed if store is None else _kept(feed, store), 0, stop) for feed in feeds]
-    known = [int(chunk.rows["known_at"].max()) for chunk in chunks if len(chunk.rows)]
+    books = [feed for feed in opened if feed.spec.kind is Kind.DEPTH]
+    venues = [Venue(f.spec, collect(f if store is None else _kept(f, store), 0, stop).rows) for f in books]
+    all_rows = [chunk.rows for chunk in chunks] + [venue.rows for venue in venues]
+    known = [int(rows["known_at"].max()) for rows in all_rows if len(rows)]
     if not known:
         raise DataError(
             "nothing was known at the as-of date",
@@ -86,35 +91,54 @@ def build_snapshot(
     instant = max(known) if as_of is None else as_of
 
     others = [
-        (feed.spec.id, Check("kind", Verdict.GOOD, 0, f"{feed.spec.kind}: not asked, a snapshot has only prices"))
+        (feed.spec.id, Check("kind", Verdict.GOOD, 0, f"{feed.spec.kind}: not asked, a snapshot has prices and depth"))
         for feed in opened
-        if feed.spec.kind is not Kind.PRICE
+        if feed.spec.kind not in (Kind.PRICE, Kind.DEPTH, Kind.ROUND)
     ]
     paths = composite_paths(settings, feeds)
     prices = price_assets(settings, paths, list(zip(feeds, chunks, strict=True)), instant)
     assets = tuple(sorted({one.base for one in prices.series}))
     declared = _declared(settings, root, instant, assets, prices.series)
-    rows = [*others, *prices.checks, *declared.checks]
+    depth, seen = _depth(settings, venues, prices, instant, declared.depth)
+    rounds = [feed for feed in opened if feed.spec.kind is Kind.ROUND]
+    stop = instant + 1
+    told = [(f.spec, collect(f if store is None else _kept(f, store), 0, stop).rows) for f in rounds]
+    oracle, rules = oracle_facts(settings.oracles, told)
+    rows = [*others, *prices.checks, *declared.checks, *seen, *rules]
     return MarketSnapshot(
         as_of=instant,
         assets=assets,
         series=prices.series,
         sources=prices.sources,
-        depth=declared.depth,
+        depth=depth,
         book=declared.book,
         in_force=declared.in_force,
         changed_at=declared.changed_at,
         bounds=declared.bounds,
-        oracle={
-            name: OracleFacts(facts.deviation, facts.heartbeat, facts.latency)
-            for name, facts in sorted(settings.oracles.items())
-        },
+        oracle=oracle,
         quality=Table.from_rows(
             QUALITY_SCHEMA, ((name, c.check, c.verdict.value, c.count, c.detail) for name, c in rows)
         ),
         settings_hash=settings.hash_of(*READS),
         structure=declared.structure,
     )
+
+
+def _depth(
+    settings: Settings, venues: Sequence[Venue], prices: Prices, as_of: int, declared: Mapping[str, LiquidityCurve]
+) -> tuple[Mapping[str, LiquidityCurve], Sequence[tuple[str, Check]]]:
+    """Measured curves of assets in place of declared ones of the same pairs, and what is to be said of them."""
+    if not venues:
+        return declared, ()
+    closes = [one for one in (*prices.sources, *prices.series) if (one.quote, one.field) == (NUMERAIRE, "close")]
+    usd = {one.base: float(one.value[-1]) for one in closes if len(one) and one.value[-1] > 0} | {NUMERAIRE: 1.0}
+    age = settings.aggregation.maximum_depth_age
+    measured, checks = measured_depth(venues, usd, as_of, maximum_age=age, lookback=settings.depth_lookback)
+    measured = {pair: curve for pair, curve in measured.items() if curve.base in {one.base for one in prices.series}}
+    if both := sorted(measured.keys() & declared.keys()):
+        detail = f"curves are measured, which counts, and declared too, e.g. {both[0]}"
+        checks.append(("depth", Check("declared", Verdict.GOOD, len(both), detail)))
+    return dict(sorted((dict(declared) | measured).items())), checks
 
 
 def _kept(feed: Feed, folder: Path) -> Feed:
@@ -229,6 +253,10 @@ def _on_chain(declared: _Declared, settings: Settings, as_of: int, assets: Seque
         changed |= state.changed_at
         bounds |= state.bounds
         facts += [(state.market, "market", state.market, "block", f"{state.block.number} {state.block.hash}", 0)]
+        if (source := settings.markets[state.market].state) is not None and source.steward is not None:
+            facts += [
+                (state.market, "bound", name, STEWARD, source.steward.lower(), 0) for name in sorted(state.bounds)
+            ]
         facts += [(state.market, f.kind, f.subject, f.fact, f.value, f.since) for f in state.structure]
     read = any(market.state is not None and market.state.positions for market in settings.markets.values())
     return _Declared(

@@ -14,14 +14,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from oracle_adapters import parts
+from oracle_adapters.anchor import REMEDY
 from oracle_adapters.feed import COLUMNS, FOREVER, Chunk, FeedSpec, Kind, increasing, key_columns
 from risk.artifact import Column, Table, canonical_json, json_hash
 from risk.errors import DataError, DefectError
 from risk.market import IntArray
+
+ANCHOR = "anchor.json"
 
 
 class Store:
@@ -60,6 +64,38 @@ class Store:
                 parts.write_whole(place / "feed.json", canonical_json(asdict(spec)).encode())
                 parts.write(place, new)
         return len(new)
+
+    def anchor(self, spec: FeedSpec) -> Mapping[str, Any] | None:
+        """What the last fetch of a feed relied on, see `oracle_adapters.anchor`; None where nothing is kept.
+
+        Raises
+        ------
+        DataError
+            When it is damaged.
+        """
+        path = self._place(spec) / ANCHOR
+        try:
+            content = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            raise DataError("the anchor of a feed is damaged", file=str(path), remedy=REMEDY)
+        return content
+
+    def keep_anchor(self, spec: FeedSpec, anchor: Mapping[str, Any]) -> None:
+        """Keep what a fetch relied on in place of what an earlier one did; outside every content hash.
+
+        Raises
+        ------
+        DataError
+            When it cannot be written.
+        """
+        place = self._place(spec)
+        if place.exists():  # nothing held relies on nothing
+            with parts.exclusive(place):
+                parts.replace_whole(place / ANCHOR, canonical_json(dict(anchor)).encode())
 
     def specs(self) -> tuple[FeedSpec, ...]:
         """Feeds that the store holds, by name.
@@ -122,12 +158,11 @@ class Store:
         """The instant from which a fetch goes on, itself included; 0 when nothing is held.
 
         Rows come in the order of what they are about and never become known before it. So whatever an interrupted
-        fetch had not given yet became known at or after the last `observed_at` that it gave.
+        fetch had not given yet became known at or after the last `observed_at` that it gave. Rounds come in the
+        order in which they were served, which is when they became known.
         """
-        names = key_columns(spec.kind)
-        if names[0] != "observed_at":
-            raise DefectError("rows of a kind are not in order of time", field=spec.kind, value=names[0])
-        return parts.largest(self.part_files(spec), "observed_at")
+        column = "known_at" if spec.kind is Kind.ROUND else "observed_at"
+        return parts.largest(self.part_files(spec), column)
 
     def count(self, spec: FeedSpec, start: int = 0, stop: int = FOREVER) -> int:
         """Rows, revisions included, that became known from `start` on and before `stop`."""

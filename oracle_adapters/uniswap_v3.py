@@ -150,18 +150,20 @@ def mean_tick(node: Node, address: str, window: int, block: int) -> int:
     return int((now - then) // window)
 
 
-def pool_twap(spec: FeedSpec, node: Node, address: str, base: str, *, window: int) -> SampledPrices:
+def pool_twap(spec: FeedSpec, node: Node, address: str, base: str, *, window: int, since: int = 0) -> SampledPrices:
     """Samples of a pool's time-weighted price; ``unanswered`` where the pool keeps no observations that old."""
-    orientation = Pool(address, *_tokens(node, address, base, node.final_block().number), Curve(0, 0, 0, 0, 1, {}))
+    oriented: list[Pool] = []
 
     def read(block: Block) -> float | str:
         try:
             tick = mean_tick(node, address, window, block.number)
         except (DataError, EvidenceError):
             return "unanswered"
-        return orientation.price_at(tick)
+        if not oriented:
+            oriented.append(Pool(address, *_tokens(node, address, base, block.number), Curve(0, 0, 0, 0, 1, {})))
+        return oriented[0].price_at(tick)
 
-    return SampledPrices(spec, node, read)
+    return SampledPrices(spec, node, read, since=since)
 
 
 def liquidity_curve(

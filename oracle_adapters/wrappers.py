@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -124,14 +125,26 @@ class GrowthCap:
         return float(self.at(time) / rate - 1)
 
 
-def wrapper_rates(spec: FeedSpec, node: Node, wrapper: Wrapper, *, cap: GrowthCap | None = None) -> SampledPrices:
-    """Samples of a wrapper's rate, with a cap as the oracle uses it; ``unanswered`` before the contract was there."""
+Tell = Callable[[int], Wrapper]
+"""How a wrapper tells its rate, found out at a block."""
+
+
+def wrapper_rates(
+    spec: FeedSpec, node: Node, tell: Tell, *, cap: GrowthCap | None = None, since: int = 0
+) -> SampledPrices:
+    """Samples of a wrapper's rate, with a cap as the oracle uses it; ``unanswered`` before the contract was there.
+
+    How the wrapper tells its rate is found out once, at the first block at which it does.
+    """
+    known: list[Wrapper] = []
 
     def read(block: Block) -> float | str:
         try:
-            rate = read_rate(node, wrapper, block.number)
+            if not known:
+                known.append(tell(block.number))
+            rate = read_rate(node, known[0], block.number)
         except DataError:
             return "unanswered"
         return float(rate if cap is None or block.time < cap.taken_at else cap.used(rate, block.time))
 
-    return SampledPrices(spec, node, read)
+    return SampledPrices(spec, node, read, since=since)

@@ -7,11 +7,16 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from risk.errors import UnitError
 from risk.market import NUMERAIRE
-from risk.setting_types import Address, Duration, Model, Name
+from risk.setting_types import Address, Duration, Fraction, Model, Name
+from risk.units import parse_instant
 
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)]
 """Name of an environment variable that holds a key; the key itself is never a setting."""
+
+PRICED = frozenset({"ohlcv", "price"})
+"""Values of a feed's `data` that are prices; a feed without one gives prices."""
 
 
 class FileFeed(Model):
@@ -60,41 +65,179 @@ class SampleFeed(Model):
     kind: Literal["sample"]
 
 
-class ChainlinkFeed(Model):
-    """Prices that a Chainlink proxy served, read from its rounds.
+class OnChainFeed(Model):
+    """Prices that a contract tells.
 
     Attributes
     ----------
     address
-        Of the proxy (or of one aggregator without phases).
+        Of the contract.
     url_env
         Environment variable that holds the node's URL; it may carry a key and is never shown.
     chain_id
         What the node must serve.
     confirmations
         Blocks on top of one before what it holds is read.
-    decimals
-        What the feed must have in every phase; left out, any.
-    heartbeat
-        Longest time between two rounds, as the operator states it. An older price is left out and counted.
     interval
-        The rounds are sampled at multiples of it.
-    sequencer
-        Uptime feed of a rollup's sequencer; while it is down, and for `grace` after, no price is taken.
+        Prices are sampled at multiples of it.
     """
 
-    kind: Literal["chainlink"]
     asset: Name
     quote: Name = NUMERAIRE
     address: Address
     url_env: Variable
     chain_id: int = Field(default=1, gt=0)
     confirmations: int = Field(default=12, ge=0)
+    interval: Duration = 86400
+
+
+class SampledFeed(OnChainFeed):
+    """Prices that a contract tells of the present only, so that each sample is read at a block of its own.
+
+    Attributes
+    ----------
+    start
+        ISO date from which samples are taken; left out, from the chain's beginning. What lies before the contract
+        is counted as unanswered.
+    """
+
+    start: str | None = None
+
+    @model_validator(mode="after")
+    def _dated(self) -> Self:
+        if self.start is not None:
+            try:
+                parse_instant(self.start)
+            except UnitError as error:
+                raise ValueError(f"start: {error}") from error
+        return self
+
+    @property
+    def since(self) -> int:
+        """Unix seconds from which samples are taken."""
+        return 0 if self.start is None else parse_instant(self.start)
+
+
+class ChainlinkFeed(OnChainFeed):
+    """Prices that a Chainlink proxy served, read from its rounds; the address is that of the proxy.
+
+    It may be that of one aggregator without phases, too.
+
+    Attributes
+    ----------
+    decimals
+        What the feed must have in every phase; left out, any.
+    heartbeat
+        Longest time between two rounds, as the operator states it. An older price is left out and counted.
+    sequencer
+        Uptime feed of a rollup's sequencer; while it is down, and for `grace` after, no price is taken.
+    """
+
+    kind: Literal["chainlink"]
     decimals: int | None = Field(default=None, ge=0, le=36)
     heartbeat: Duration = 3600
-    interval: Duration = 86400
     sequencer: Address | None = None
     grace: Duration = 3600
+
+
+class PythFeed(SampledFeed):
+    """A price that somebody brought to a Pyth contract.
+
+    Attributes
+    ----------
+    price_id
+        Pyth's name of the feed: ``0x`` and 64 hexadecimal digits.
+    maximum_age
+        An older price is left out and counted, as a contract would have been refused it.
+    maximum_confidence
+        So is one of a wider confidence, as a share of the price.
+    """
+
+    kind: Literal["pyth"]
+    price_id: str = Field(pattern=r"^0x[0-9a-fA-F]{64}$")
+    maximum_age: Duration = 3600
+    maximum_confidence: Fraction = 0.02
+
+
+class RateCap(Model):
+    """The largest rate of a wrapper that an oracle believes: growth from a rate that was taken at an instant.
+
+    Attributes
+    ----------
+    ratio
+        The rate then, as a decimal number in a text.
+    taken_at
+        ISO date or time.
+    growth
+        A year.
+    """
+
+    ratio: str = Field(pattern=r"^\d+(\.\d+)?$")
+    taken_at: str
+    growth: Fraction
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        if not float(self.ratio) > 0:
+            raise ValueError("ratio: a rate is above zero")
+        try:
+            parse_instant(self.taken_at)
+        except UnitError as error:
+            raise ValueError(f"taken_at: {error}") from error
+        return self
+
+
+class WrapperFeed(SampledFeed):
+    """The rate of a token that wraps another: the price of the asset in units of the quote, which it wraps.
+
+    Attributes
+    ----------
+    rate
+        How the contract tells it: ``erc4626`` of a vault, ``wsteth`` of Lido's wstETH, ``steth_shares`` of stETH
+        itself, or a ``function`` without arguments.
+    function
+        Its name, e.g. ``getRate``.
+    decimals
+        Of what the function returns; 18 where left out.
+    cap
+        Cap on the rate that the oracle applies.
+    """
+
+    kind: Literal["wrapper"]
+    quote: Name
+    rate: Literal["erc4626", "wsteth", "steth_shares", "function"]
+    function: Variable | None = None
+    decimals: int | None = Field(default=None, ge=0, le=36)
+    cap: RateCap | None = None
+
+    @model_validator(mode="after")
+    def _told(self) -> Self:
+        if (self.rate == "function") is (self.function is None):
+            raise ValueError('function: the name of the function is needed with rate = "function", and only there')
+        if self.decimals is not None and self.function is None:
+            raise ValueError('decimals: they are declared with rate = "function" only; the others tell their own')
+        return self
+
+
+class UniswapFeed(SampledFeed):
+    """A Uniswap v3 pool; the address is that of the pool.
+
+    Attributes
+    ----------
+    token
+        Contract of the asset, one of the pool's two tokens.
+    data
+        The time-weighted ``price``, or the ``depth`` of its liquidity; without a `start` the depth is that of the
+        last sampling time only.
+    window
+        Time over which the price is averaged.
+    """
+
+    kind: Literal["uniswap_v3"]
+    quote: Name
+    token: Address
+    data: Literal["price", "depth"] = "price"
+    window: Duration = 1800
 
 
 class ExchangeFeed(Model):
@@ -155,4 +298,7 @@ class ExchangeFeed(Model):
         return self
 
 
-Feed = Annotated[FileFeed | SampleFeed | ChainlinkFeed | ExchangeFeed, Field(discriminator="kind")]
+Feed = Annotated[
+    FileFeed | SampleFeed | ChainlinkFeed | PythFeed | WrapperFeed | UniswapFeed | ExchangeFeed,
+    Field(discriminator="kind"),
+]

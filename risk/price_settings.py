@@ -39,8 +39,11 @@ class Aggregation(Model):
         A pegged asset has left its peg when it is further from it than this.
     minimum_sources
         Fewer sources than this make an asset suspect: nothing confirms its prices.
+    maximum_depth_age
+        A book, or a pool's depth, that was seen longer than this before an instant is left out of the depth then.
     """
 
     tolerance: Fraction = 0.05
     depeg: Fraction = 0.02
     minimum_sources: int = Field(default=1, ge=1)
+    maximum_depth_age: Duration = 2 * 86400

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from risk.artifact import json_hash
 from risk.errors import SettingsError
-from risk.feed_settings import Feed
+from risk.feed_settings import PRICED, Feed
 from risk.market import NUMERAIRE
 from risk.parameters import SPECS
 from risk.price_graph import Edge, Pair, price_paths
@@ -351,7 +351,7 @@ class Settings(Model):
     def edges(self, number: int) -> list[Edge]:
         """What a feed adds to the graph of prices; of a kind that is many assets at once, any may be one of them."""
         feed, name = self.feeds[number], f"feeds.{number}"
-        if getattr(feed, "data", "ohlcv") != "ohlcv":
+        if getattr(feed, "data", "price") not in PRICED:
             return []
         if (asset := getattr(feed, "asset", None)) is None:
             return [Edge(Pair(asset, NUMERAIRE), name) for asset in self.assets]

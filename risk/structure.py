@@ -14,6 +14,9 @@ STRUCTURE_SCHEMA = {
 }
 """Columns of the structure table: one row a fact; `since` is unix seconds, 0 where the last change is not known."""
 
+STEWARD = "steward"
+"""Fact of a parameter (the subject) whose step bound was read from the risk steward whose address is the value."""
+
 
 def no_structure() -> Table:
     """The table where nothing is read on chain."""

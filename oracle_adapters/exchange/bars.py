@@ -57,6 +57,11 @@ class Bars:
         """What the feed is about."""
         return self._spec
 
+    @property
+    def venue(self) -> Venue:
+        """Where it is fetched."""
+        return self._venue
+
     def facts(self) -> Mapping[str, str]:
         """The market as the venue describes it."""
         return market_facts(self._venue, self._settings.symbol)

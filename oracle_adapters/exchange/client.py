@@ -96,6 +96,11 @@ class Venue:
                 lambda timeout: self._once(timeout, method, arguments), what=what, classify=self._classify
             )
 
+    @property
+    def manners(self) -> Manners:
+        """What a request to it may cost."""
+        return self._transport.manners
+
     def require(self, capability: str, purpose: str) -> None:
         """Refuse what ccxt does not have of this exchange, before anything is asked of it.
 
@@ -140,6 +145,10 @@ class Venue:
                 remedy=f"Near it are {', '.join(near)}" if near else "Write it as ccxt does, e.g. ETH/USDT",
             )
         return markets[symbol]
+
+    def is_past(self, instant: int) -> bool:
+        """Whether an instant lies before the present by our own clock and by any that we would accept of the venue."""
+        return self._clock() >= instant + SKEW
 
     def now(self) -> int:
         """Unix seconds by the slower of two clocks, ours and the venue's: what ended by then has ended on both.

@@ -57,7 +57,7 @@ class OrderBook:
         DataError
             For a price or size that is none, and for a crossed book.
         """
-        if self._venue.now() >= stop:
+        if self._venue.is_past(stop) or self._venue.now() >= stop:
             return
         symbol, source = self._settings.symbol, self._spec.id
         self._venue.market(symbol)

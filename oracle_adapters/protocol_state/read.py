@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from oracle_adapters.masking import secret
+from oracle_adapters.onchain import open_node
 from oracle_adapters.protocol_state.aave_v3 import read_aave_v3
 from oracle_adapters.protocol_state.compound_v3 import read_compound_v3
 from oracle_adapters.protocol_state.state import SILENCE, MarketState
@@ -49,12 +49,7 @@ def read_states(settings: Settings, as_of: int, assets: Sequence[str]) -> list[M
     for market, declared in sorted(settings.markets.items()):
         if (source := declared.state) is None:
             continue
-        node = Node(
-            secret(source.url_env),
-            name=f"node:{source.url_env}",
-            chain_id=declared.chain_id,
-            confirmations=source.confirmations,
-        )
+        node = open_node(source.url_env, settings.fetch, chain_id=declared.chain_id, confirmations=source.confirmations)
         block = node.block_at(as_of, low=source.first_block)
         found.append(READERS[declared.protocol](market, settings, source, node, block, assets))
         node.verify(block)

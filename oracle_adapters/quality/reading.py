@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import reduce
+from types import MappingProxyType
 
 import numpy as np
 
@@ -12,6 +13,26 @@ from risk.market import PriceSeries, Verdict
 
 MISSING_BAD = 0.10
 """Share of missing bars from which a series is bad."""
+
+COUNTS: Mapping[str, tuple[Verdict, str]] = MappingProxyType(
+    {
+        "late": (Verdict.SUSPECT, "rows left out that the source gave only after the page in which they belong"),
+        "history_cut": (Verdict.SUSPECT, "the source keeps only its newest rows: those before are not there"),
+        "without_volume": (Verdict.GOOD, "bars without a volume"),
+        "volume_in_contracts": (Verdict.GOOD, "volumes left out that count contracts and not the asset"),
+        "stale": (Verdict.SUSPECT, "samples left out at which the price was older than the feed's rule allows"),
+        "sequencer": (Verdict.SUSPECT, "samples left out while the rollup's sequencer was down or had just come back"),
+        "nonpositive": (Verdict.SUSPECT, "answers left out that are not above zero"),
+        "uncertain": (Verdict.SUSPECT, "samples left out whose confidence was too wide"),
+        "unanswered": (Verdict.SUSPECT, "samples at which the contract did not answer, or was not there yet"),
+        "incomplete": (Verdict.GOOD, "rounds left out that were never answered"),
+        "backfilled": (Verdict.GOOD, "rounds left out that were closed with the answer of an earlier one"),
+        "disordered": (Verdict.SUSPECT, "rounds left out that were updated before the round ahead of them"),
+        "replaced": (Verdict.GOOD, "rounds of one second of which only the last counts"),
+    }
+)
+"""Verdict and words of what adapters count."""
+_OWN_ROWS = ("duplicates", "unsorted", "cut")
 
 
 def check_coverage(close: PriceSeries) -> Check:
@@ -43,6 +64,19 @@ def check_reading(counted: Mapping[str, int], bars: int) -> Iterator[Check]:
     yield Check("unsorted", Verdict.SUSPECT if unsorted and not newest_first else Verdict.GOOD, unsorted, detail)
     cut = counted.get("cut", 0)
     yield Check("cut", Verdict.GOOD, cut, "outside the feed's start and stop" if cut else "")
+    yield from check_counts(counted)
+
+
+def check_counts(counted: Mapping[str, int]) -> Iterator[Check]:
+    """A row for everything else that an adapter counted, so that nothing it left out is unseen.
+
+    What a source always has, such as rounds that were never answered, is good; what takes prices away is suspect,
+    and so is a count that has no words here.
+    """
+    for name, count in sorted(counted.items()):
+        if count and name not in _OWN_ROWS:
+            verdict, detail = COUNTS.get(name, (Verdict.SUSPECT, "mended or left out in reading"))
+            yield Check(f"read_{name}", verdict, count, detail)
 
 
 def check_non_positive(fields: Mapping[str, PriceSeries]) -> Check:

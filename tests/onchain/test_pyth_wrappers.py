@@ -132,13 +132,13 @@ def test_samples_of_a_rate_are_capped(chain: Chain) -> None:
     chain.send(token.functions.mint(vault.address, 100 * 10**18))
     chain.warp(1800)
     cap = GrowthCap(Fraction(1), taken_at, Fraction(5, 100))
-    free = collect(wrapper_rates(SPEC, node, wrapper)).rows
-    capped = collect(wrapper_rates(SPEC, node, wrapper, cap=cap)).rows
+    free = collect(wrapper_rates(SPEC, node, lambda _: wrapper)).rows
+    capped = collect(wrapper_rates(SPEC, node, lambda _: wrapper, cap=cap)).rows
     assert free["value"][-1] == 1.1
     last = node.block_at(int(free["observed_at"][-1]))
     assert capped["value"][-1] == float(cap.at(last.time)) < 1.00001
     assert capped["value"][0] == free["value"][0] == 1.0
-    check_feed(wrapper_rates(SPEC, node, wrapper, cap=cap))
+    check_feed(wrapper_rates(SPEC, node, lambda _: wrapper, cap=cap))
 
 
 def test_a_cap_grows_linearly_from_its_ratio() -> None:

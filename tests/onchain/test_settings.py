@@ -1,23 +1,220 @@
-"""A Chainlink feed that the settings name: opened by the registry, sampled into prices, and its secrets kept."""
+"""Feeds on chain that the settings name: opened by the registry, sampled into prices, multiplied along a path."""
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from oracle_adapters import onchain
 from oracle_adapters.feed import collect, price_series
-from oracle_adapters.registry import OPENERS
+from oracle_adapters.fetching import Status, fetch_all
+from oracle_adapters.registry import OPENERS, open_feeds
 from oracle_adapters.rpc import ChainMismatchError
+from oracle_adapters.sampled import SampledPrices
+from oracle_adapters.snapshot import build_snapshot
+from oracle_adapters.store import Store
+from oracle_adapters.transport import Manners
 from risk.errors import SettingsError
 from risk.feed_settings import ChainlinkFeed
-from risk.settings import read_settings
-from tests.onchain.chains import AnvilChain
+from risk.market import MarketSnapshot, Verdict
+from risk.settings import Settings, read_settings
+from tests.factories import _SETTINGS
+from tests.onchain.chains import AnvilChain, Chain, own
 from tests.onchain.deploy import Chainlink
+from tests.onchain.test_chainlink import Floor
+from tests.onchain.test_pyth_wrappers import ETH
+from tests.onchain.test_uniswap_v3 import made
 
-pytestmark = pytest.mark.chain
+HOUR = 3600
 
 
+@pytest.fixture
+def url_env(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The chain as the settings name it: an in-process one has no URL, so its provider takes the URL's place."""
+    if isinstance(chain, AnvilChain):
+        monkeypatch.setenv("RISKCAL_TEST_NODE", chain.url)
+    else:
+        monkeypatch.setattr(onchain, "secret", lambda _: chain.web3.provider)
+    return "RISKCAL_TEST_NODE"
+
+
+def declared(
+    chain: Chain, url_env: str, kind: str, asset: str, quote: str, address: str, **more: Any
+) -> dict[str, Any]:
+    return {
+        "kind": kind, "asset": asset, "quote": quote, "address": address, "url_env": url_env, "interval": "1h",
+        "chain_id": chain.web3.eth.chain_id, "confirmations": 0, **more,
+    }  # fmt: skip
+
+
+def settings_of(feeds: list[dict[str, Any]], **more: Any) -> Settings:
+    bases = sorted({feed["asset"] for feed in feeds})
+    assets = {name: {"asset_class": "large_cap"} for name in bases}
+    parts = {"assets": assets, "markets": {"perps": {"protocol": "generic"}}, "feeds": feeds, "oracles": {}, **more}
+    return Settings.model_validate(_SETTINGS | parts)
+
+
+def closes(snapshot: MarketSnapshot, asset: str) -> dict[int, float]:
+    close = snapshot.close(asset)
+    return dict(zip(close.observed_at.tolist(), close.value.tolist(), strict=True))
+
+
+def test_a_wrappers_rate_times_a_price_is_a_price_in_dollars(chain: Chain, url_env: str, tmp_path: Path) -> None:
+    """wstETH/USD = wstETH/stETH x stETH/USD: a vault in the place of wstETH, and Pyth's price of stETH."""
+    token, pyth = chain.deploy(own("token"), "stETH", "stETH", 18), chain.deploy(own("pyth"))
+    vault = chain.deploy(own("vault"), token.address)
+    for function in (
+        token.functions.mint(chain.accounts[0], 10**30),
+        token.functions.approve(vault.address, 10**30),
+        vault.functions.deposit(10**21, chain.accounts[0]),
+    ):
+        chain.send(function)
+    start, expected, state = chain.now(), {}, (1000, 0)
+    for number in range(6):
+        chain.send(token.functions.mint(vault.address, 10**18))  # a thousandth more for each share
+        price = (3000 + number) * 10**8
+        chain.send(pyth.functions.set_price(bytes.fromhex(ETH[2:]), price, 10**8, -8, chain.now()))
+        state = (1001 + number, 3000 + number)
+        chain.warp(HOUR)
+        # What holds at the full hour that lies before this block was put there before it.
+        expected[chain.now() // HOUR * HOUR] = state[0] / 1000 * state[1]
+    since = str(np.datetime64(start, "s"))
+    feeds = [
+        declared(chain, url_env, "wrapper", "WSTETH", "STETH", vault.address, rate=rate, start=since)
+        for rate in ("erc4626",)
+    ]
+    feeds.append(
+        declared(chain, url_env, "pyth", "STETH", "USD", pyth.address, price_id=ETH, start=since, maximum_age="2h")
+    )
+    settings = settings_of(feeds, composites={"WSTETH/USD": {"path": ["WSTETH/STETH", "STETH/USD"]}})
+    snapshot = build_snapshot(settings, root=tmp_path)
+    found = closes(snapshot, "WSTETH")
+    assert set(found) <= set(expected)
+    assert len(found) >= 5
+    assert found == pytest.approx({time: expected[time] for time in found}, rel=1e-12)
+
+    store = Store(tmp_path / "kept")
+    assert [one.status for one in fetch_all(store, open_feeds(settings, tmp_path))] == [Status.GOOD] * 2
+    kept = build_snapshot(settings, root=tmp_path, store=tmp_path / "kept")
+    assert kept.artifact().content_hash == snapshot.artifact().content_hash
+
+
+@pytest.mark.parametrize("rate", ["wsteth", "steth_shares", "function"])
+def test_wrappers_tell_their_rate_as_declared(chain: Chain, url_env: str, rate: str, tmp_path: Path) -> None:
+    """The vault has all these functions; a cap of 5 % a year keeps a gift of a tenth out, to the integer's digit."""
+    token = chain.deploy(own("token"), "stETH", "stETH", 18)
+    vault = chain.deploy(own("vault"), token.address)
+    for function in (
+        token.functions.mint(chain.accounts[0], 10**30),
+        token.functions.approve(vault.address, 10**30),
+        vault.functions.deposit(10**21, chain.accounts[0]),
+    ):
+        chain.send(function)
+    chain.warp(2 * HOUR)
+    taken_at = chain.now()
+    chain.send(token.functions.mint(vault.address, 10**20))
+    chain.warp(2 * HOUR)
+    more: dict[str, Any] = {"rate": rate, "start": str(np.datetime64(taken_at - HOUR, "s"))}
+    if rate == "function":
+        more |= {"function": "getRate", "decimals": 18}
+    cap = {"ratio": "1", "taken_at": str(np.datetime64(taken_at, "s")), "growth": "5%"}
+    for capped in (False, True):
+        feed = declared(chain, url_env, "wrapper", "WSTETH", "USD", vault.address, **more)
+        (opened,) = open_feeds(settings_of([feed | ({"cap": cap} if capped else {})]), tmp_path)
+        rows = collect(opened).rows
+        assert rows["value"][0] == 1.0
+        block = chain.node().block_at(int(rows["observed_at"][-1]))
+        limit = float(1 + Fraction(5, 100) * (block.time - taken_at) / (365 * 86_400))
+        assert rows["value"][-1] == (limit if capped else 1.1)
+
+
+def test_the_rule_of_a_feed_is_measured_as_of_the_date(chain: Chain, url_env: str, tmp_path: Path) -> None:
+    """An hourly heartbeat and moves of one percent between, from the chain and from the store; none before there were.
+
+    The moves come a quarter of an hour after a beat, every fourth hour.
+    """
+    feed = Floor(chain)
+    base, rounds, answer = -(-chain.now() // HOUR) * HOUR, [], 2000.0
+    for hour in range(120):
+        rounds.append((base + HOUR * hour, answer))
+        if hour % 4 == 3:
+            answer *= 1.01 if hour % 8 == 3 else 1 / 1.01
+            rounds.append((base + HOUR * hour + 900, answer))
+    for first in range(0, len(rounds), 50):
+        part = rounds[first : first + 50]
+        stored = [round(value * 10**8) for _, value in part], [at for at, _ in part]
+        chain.send(feed.aggregator.functions.store_many(first + 1, *stored))
+    chain.warp(base + HOUR * 121 - chain.now())
+    document = declared(chain, url_env, "chainlink", "ETH", "USD", feed.proxy.address, heartbeat="1h")
+    settings = settings_of([document])
+    snapshot = build_snapshot(settings, root=tmp_path)
+    facts = snapshot.oracle["ETH"]
+    assert (facts.heartbeat, facts.latency) == (HOUR, 0)
+    assert facts.deviation == pytest.approx(1 - 1 / 1.01, rel=1e-6)
+    (row,) = [row for row in snapshot.quality.rows() if row["check"] == "update_rule"]
+    assert (row["verdict"], row["count"]) == ("good", len(rounds))
+
+    told = {"ETH": {"deviation": "0.5%", "heartbeat": "1h", "latency": "12s"}}
+    doubted = build_snapshot(settings_of([document], oracles=told), root=tmp_path)
+    assert doubted.oracle["ETH"].deviation == 0.005
+    verdict, why = doubted.verdict("ETH")
+    assert verdict is Verdict.SUSPECT
+    assert "update_rule" in why
+
+    assert {one.status for one in fetch_all(Store(tmp_path / "kept"), open_feeds(settings, tmp_path))} == {Status.GOOD}
+    kept = build_snapshot(settings, root=tmp_path, store=tmp_path / "kept")
+    assert kept.oracle == snapshot.oracle
+    early = build_snapshot(settings, root=tmp_path, store=tmp_path / "kept", as_of=base + 5 * HOUR)
+    assert early.oracle == {}
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_a_pool_of_the_settings_becomes_prices(chain: Chain, url_env: str, tmp_path: Path, inverted: bool) -> None:
+    pool, base, _ = made(chain, inverted=inverted)
+    for _ in range(6):
+        chain.warp(HOUR // 2)
+    since = str(np.datetime64(chain.now() - 2 * HOUR, "s"))
+    feed = declared(
+        chain, url_env, "uniswap_v3", "ETH", "USD", pool.address, token=base.address, window="30m", start=since
+    )
+    snapshot = build_snapshot(settings_of([feed]), root=tmp_path)
+    found = list(closes(snapshot, "ETH").values())
+    assert found == pytest.approx([2000.0] * 2, rel=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "said"),
+    [
+        ("pyth", {"price_id": "0x12"}, "price_id"),
+        ("pyth", {"price_id": ETH, "start": "yesterday"}, "start"),
+        ("wrapper", {"rate": "function"}, "the name of the function is needed"),
+        ("wrapper", {"rate": "wsteth", "function": "getRate"}, "only there"),
+        ("wrapper", {"rate": "wsteth", "decimals": 18}, "decimals"),
+        ("wrapper", {"rate": "wsteth", "cap": {"ratio": "0", "taken_at": "2024-01-01", "growth": "5%"}}, "above zero"),
+        ("wrapper", {"rate": "wsteth", "cap": {"ratio": "1", "taken_at": "then", "growth": "5%"}}, "taken_at"),
+        ("uniswap_v3", {}, "token"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(kind: str, more: dict[str, Any], said: str) -> None:
+    document = {"kind": kind, "asset": "A", "quote": "USD", "address": "0x" + "1" * 40, "url_env": "N", **more}
+    with pytest.raises(ValueError, match=said):
+        settings_of([document])
+
+
+def test_nodes_are_asked_with_the_manners_of_the_settings(chain: Chain, url_env: str, tmp_path: Path) -> None:
+    """A pace of a thousand a second is that of the node's transport, which all feeds of one node share."""
+    fetch = {"attempts": 2, "timeout": "3s", "budget": "9s", "requests_per_second": 1000}
+    feed = declared(chain, url_env, "pyth", "ETH", "USD", "0x" + "1" * 40, price_id=ETH)
+    (opened,) = open_feeds(settings_of([feed], fetch=fetch), tmp_path)
+    assert isinstance(opened, SampledPrices)
+    assert opened.node.manners == Manners(attempts=2, timeout=3, budget=9, requests_per_second=1000)
+
+
+@pytest.mark.chain
 def test_a_feed_of_the_settings_becomes_prices(
     real_chain: AnvilChain, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -30,20 +227,21 @@ def test_a_feed_of_the_settings_becomes_prices(
         "kind": "chainlink", "asset": "ETH", "address": feed.proxy.address, "url_env": "RISKCAL_TEST_NODE",
         "chain_id": 31337, "confirmations": 0, "decimals": 8, "interval": "1h",
     }  # fmt: skip
-    declared = ChainlinkFeed.model_validate(document)
+    chainlink = ChainlinkFeed.model_validate(document)
     opener = OPENERS[ChainlinkFeed]
     monkeypatch.delenv("RISKCAL_TEST_NODE", raising=False)
     with pytest.raises(SettingsError, match="RISKCAL_TEST_NODE: the environment variable is not set"):
-        opener(declared, settings, repository)
+        opener(chainlink, settings, repository)
 
     monkeypatch.setenv("RISKCAL_TEST_NODE", real_chain.url)
-    (opened,) = opener(declared, settings, repository)
+    opened, rounds = opener(chainlink, settings, repository)
     (series,) = price_series(opened.spec, collect(opened).rows)
     assert (series.base, series.quote, series.field, series.interval) == ("ETH", "USD", "close", 3600)
     assert 2 <= len(series) <= 4
     assert set(series.value.tolist()) <= {2001.0, 2002.0, 2003.0, 2004.0, 2005.0, 2006.0}
     assert real_chain.url not in str(opened.facts())
+    assert collect(rounds).rows["answer"].tolist() == [f"{2000 + n}.00000000" for n in range(1, 7)]
 
-    wrong = declared.model_copy(update={"chain_id": 1})
+    wrong = chainlink.model_copy(update={"chain_id": 1})
     with pytest.raises(ChainMismatchError, match="Expected 1"):
         collect(opener(wrong, settings, repository)[0])

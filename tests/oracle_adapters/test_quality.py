@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +10,7 @@ from hypothesis import strategies as st
 
 from oracle_adapters.quality import Check, assess, spikes
 from oracle_adapters.quality.pegs import check_depeg
+from oracle_adapters.quality.reading import COUNTS
 from oracle_adapters.quality.standstill import standing
 from risk.market import PriceSeries, Verdict
 from risk.units import DAY
@@ -159,6 +163,42 @@ def test_what_reading_mended_is_told() -> None:
     assert checks(series(walk(5)), counted={"unsorted": 4})["unsorted"] == Check(
         "unsorted", Verdict.GOOD, 4, "newest first"
     )
+
+
+COUNTED = re.compile(r'counted\["(\w+)"\]|return "(\w+)"$|^ +"(\w+)": (?:self\._closed|times -|value <)', re.M)
+
+
+def test_everything_that_an_adapter_counts_has_a_row_in_words(repository: Path) -> None:
+    """What the adapters' sources count, found in their text; a word that nobody knows is suspect."""
+    names = {"backfilled", "disordered", "replaced", "volume_in_contracts"}
+    for file in (
+        "chainlink",
+        "rounds",
+        "sampled",
+        "pyth",
+        "wrappers",
+        "uniswap_v3",
+        "exchange/history",
+        "exchange/bars",
+    ):
+        text = (repository / f"oracle_adapters/{file}.py").read_text()
+        names |= {name for match in COUNTED.findall(text) for name in match if name}
+    assert names >= {
+        "late",
+        "history_cut",
+        "stale",
+        "sequencer",
+        "nonpositive",
+        "unanswered",
+        "uncertain",
+        "incomplete",
+    }
+    found = checks(series(walk(5)), counted={**dict.fromkeys(names, 3), "unheard_of": 2})
+    for name in names - {"duplicates"}:
+        assert found[f"read_{name}"].count == 3
+        assert found[f"read_{name}"].detail == COUNTS[name][1]
+    assert found["read_unheard_of"].verdict is Verdict.SUSPECT
+    assert not any(name.startswith("read_") for name in checks(series(walk(5)), counted={"late": 0}))
 
 
 def test_a_price_of_zero_is_bad_and_a_volume_of_zero_is_not() -> None:

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 from oracle_adapters import registry, sample
-from oracle_adapters.feed import Feed, MemoryFeed, collect
+from oracle_adapters.exchange.depth import depth_rows
+from oracle_adapters.feed import Feed, FeedSpec, Kind, MemoryFeed, collect
 from oracle_adapters.fetching import fetch_one
 from oracle_adapters.files import PriceFile
 from oracle_adapters.snapshot import build_snapshot
 from oracle_adapters.store import Store
-from risk.artifact import Artifact
+from risk.artifact import Artifact, Table
 from risk.errors import DataError, InputError, SettingsError, UnitError
 from risk.feed_settings import FileFeed
-from risk.market import MarketSnapshot, Origin, Verdict
+from risk.market import Impact, MarketSnapshot, Origin, Verdict
 from risk.settings import Settings, read_settings
 from risk.units import DAY, parse_instant
 
@@ -271,11 +272,19 @@ BOOK = {
     "kind": "exchange", "asset": "BTC", "exchange": "binance", "symbol": "BTC/USDT", "data": "order_book",
     "base_url": "http://127.0.0.1:9",
 }  # fmt: skip
+TWO_DAYS = {"maximum_depth_age": "2d"}
+
+
+def book_rows(at: int, bid: float) -> Table:
+    """A bid of three and an ask of one, around a middle of 100."""
+    return depth_rows([[bid, 3]], [[200 - bid, 1]], at, "test")[0]
+
+
 RATES = BOOK | {"symbol": "BTC/USDT:USDT", "data": "funding", "start": "2024-01-01"}
 
 
 class TestOtherKinds:
-    """Books, funding and chains are opened and named; a snapshot asks only for prices."""
+    """Funding and chains are opened and named; a snapshot asks only for prices and books, and of these for no past."""
 
     def test_they_are_named_and_not_asked(self, folder: Path) -> None:
         plain = settings("BTC", "ETH")
@@ -283,11 +292,43 @@ class TestOtherKinds:
         found = build_snapshot(settings("BTC", "ETH", feeds=[*feeds, BOOK, RATES]), root=folder, as_of=AT)
         named = {row["series"]: row["detail"] for row in found.quality.rows() if row["check"] == "kind"}
         assert named == {
-            "BTC/USDT@exchange:binance:BTC/USDT:order_book": "depth: not asked, a snapshot has only prices",
-            "BTC/USDT@exchange:binance:BTC/USDT:USDT:funding:1d": "funding: not asked, a snapshot has only prices",
+            "BTC/USDT@exchange:binance:BTC/USDT:USDT:funding:1d": "funding: not asked, a snapshot has prices and depth",
         }
         before = build_snapshot(plain, root=folder, as_of=AT)
         assert [one.id for one in found.series] == [one.id for one in before.series]
+
+    def test_depth_is_what_the_store_holds_of_all_venues(self, folder: Path) -> None:
+        """Two venues' books become one measured curve, in place of the declared one; nothing later counts."""
+        bars = [{"kind": "files", "asset": name, "path": f"{name}.csv"} for name in ("BTC", "USDT", "ETH")]
+        (folder / "USDT.csv").write_text("time,close\n" + "".join(f"2024-01-{d:02d},0.5\n" for d in range(1, 31)))
+        (folder / "depth.csv").write_text(
+            "pair,kind,origin,size_usd,impact\nBTC/USDT,average,declared,1000,0.01\nETH/USDT,average,declared,1000,0.01\n"
+        )
+        feeds = [*bars, BOOK, BOOK | {"exchange": "kraken"}]
+        chosen = settings("BTC", "USDT", "ETH", feeds=feeds, depth="depth.csv", store="kept", aggregation=TWO_DAYS)
+        store, old = Store(folder / "kept"), AT - 3 * DAY
+        first, second = (FeedSpec(Kind.DEPTH, "BTC", "USDT", f"exchange:{name}:BTC/USDT:order_book", 60)
+                         for name in ("binance", "kraken"))  # fmt: skip
+        store.append(first, book_rows(old, 90.0))
+        store.append(first, book_rows(AT - 60, 99.0))
+        store.append(second, book_rows(AT - 60, 99.0))
+        found = build_snapshot(chosen, root=folder, as_of=AT)
+        curve = found.depth["BTC/USDT"]
+        assert (curve.origin, curve.kind) == (Origin.MEASURED, Impact.MARGINAL)
+        # Two bids of 3 BTC each at a middle of 100 in tether of half a dollar.
+        assert curve.size_usd[-1] == pytest.approx(2 * 3 * 100 * 0.5, rel=1e-9)
+        assert curve.impact[-1] == pytest.approx(0.01, rel=1e-9)
+        assert found.depth["ETH/USDT"].origin is Origin.DECLARED
+        assert set(found.depth) == {"BTC/USDT", "USDT/BTC", "ETH/USDT"}
+        said = {(row["series"], row["check"]): row["count"] for row in found.quality.rows()}
+        assert said["depth", "declared"] == said[first.id, "depth"] == 1
+
+        store.append(first, book_rows(AT + 60, 99.5))
+        assert build_snapshot(chosen, root=folder, as_of=AT).artifact().content_hash == found.artifact().content_hash
+        earlier = build_snapshot(chosen, root=folder, as_of=AT - 61)
+        assert earlier.depth["BTC/USDT"].origin is Origin.DECLARED
+        told = {(row["series"], row["check"]): row["count"] for row in earlier.quality.rows()}
+        assert told[first.id, "depth_old"] == told[second.id, "depth_absent"] == 1
 
     def test_a_book_is_no_price_of_its_asset(self, folder: Path) -> None:
         with pytest.raises(SettingsError, match="the asset has no feed"):

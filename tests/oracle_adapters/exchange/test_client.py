@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import ccxt
 import pytest
 
 from oracle_adapters.exchange import FEEDS, open_exchange
+from oracle_adapters.exchange.bars import Bars
 from oracle_adapters.exchange.client import Venue, open_venue, quote_of, seconds_of
 from oracle_adapters.feed import Feed, collect
 from oracle_adapters.masking import mask
 from oracle_adapters.registry import OPENERS
+from oracle_adapters.transport import Manners
 from risk.errors import DataError, SettingsError, SourceError
 from risk.feed_settings import ExchangeFeed
+from tests.factories import make_settings
 from tests.oracle_adapters.exchange.server import Answer, Server
 from tests.oracle_adapters.exchange.venues import (
     HOUR,
@@ -287,8 +291,11 @@ def test_feeds_of_one_exchange_share_one_client() -> None:
 
 def test_the_registry_opens_an_exchange() -> None:
     declared = settings("binance", "ETH", "ETH/USDT", start="2024-01-01", base_url="http://127.0.0.1:9")
-    (source,) = OPENERS[ExchangeFeed](declared, None, None)  # type: ignore[arg-type]
+    fetch = {"attempts": 2, "timeout": "3s", "budget": "9s"}
+    (source,) = OPENERS[ExchangeFeed](declared, make_settings(fetch=fetch), Path())
     assert source.spec.id == "ETH/USDT@exchange:binance:ETH/USDT:ohlcv:1h"
+    assert isinstance(source, Bars)
+    assert source.venue.manners == Manners(attempts=2, timeout=3, budget=9)
 
 
 def test_keys_come_from_the_environment_and_are_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:

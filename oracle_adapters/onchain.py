@@ -1,0 +1,96 @@
+"""Feeds that are read from a node, opened from their settings. Nothing is asked of a node by opening one."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from oracle_adapters.feed import Feed, FeedSpec, Kind
+from oracle_adapters.masking import secret
+from oracle_adapters.pool_depth import PoolDepth
+from oracle_adapters.pyth import pyth_prices
+from oracle_adapters.rounds import RoundPrices
+from oracle_adapters.rpc import Node
+from oracle_adapters.transport import Manners
+from oracle_adapters.uniswap_v3 import pool_twap
+from oracle_adapters.wrappers import GrowthCap, Tell, erc4626, rate_function, steth_shares, wrapper_rates, wsteth
+from risk.feed_settings import ChainlinkFeed, OnChainFeed, PythFeed, RateCap, UniswapFeed, WrapperFeed
+from risk.settings import Fetch
+from risk.units import parse_instant
+
+
+def open_node(url_env: str, fetch: Fetch, *, chain_id: int | None, confirmations: int) -> Node:
+    """The node whose URL is in the environment, asked with the manners of the settings.
+
+    Raises
+    ------
+    SettingsError
+        When the environment has no such variable.
+    """
+    return Node(
+        secret(url_env),
+        name=f"node:{url_env}",
+        chain_id=chain_id,
+        confirmations=confirmations,
+        manners=Manners.of(fetch),
+    )
+
+
+def open_onchain(feed: OnChainFeed, fetch: Fetch) -> list[Feed]:
+    """The feeds that the settings of one describe.
+
+    Raises
+    ------
+    SettingsError
+        When the environment lacks the node's URL.
+    """
+    node = open_node(feed.url_env, fetch, chain_id=feed.chain_id, confirmations=feed.confirmations)
+    match feed:
+        case ChainlinkFeed():
+            prices = RoundPrices(feed, node)
+            return [prices, prices.rounds]
+        case PythFeed():
+            spec = _spec(feed, f"pyth:{feed.chain_id}:{feed.price_id.lower()}")
+            age, width = feed.maximum_age, feed.maximum_confidence
+            return [
+                pyth_prices(
+                    spec, node, feed.address, feed.price_id, max_age=age, max_confidence=width, since=feed.since
+                )
+            ]
+        case WrapperFeed():
+            spec = _spec(feed, f"wrapper:{feed.chain_id}:{feed.address.lower()}:{feed.function or feed.rate}")
+            return [wrapper_rates(spec, node, _told(feed, node), cap=_cap(feed.cap), since=feed.since)]
+        case UniswapFeed(data="depth"):
+            source = f"uniswap_v3:{feed.chain_id}:{feed.address.lower()}:depth"
+            spec = FeedSpec(Kind.DEPTH, feed.asset, feed.quote, source, feed.interval)
+            since = None if feed.start is None else feed.since
+            return [PoolDepth(spec, node, feed.address, feed.token, since=since)]
+        case UniswapFeed():
+            spec = _spec(feed, f"uniswap_v3:{feed.chain_id}:{feed.address.lower()}:{feed.window}s")
+            return [pool_twap(spec, node, feed.address, feed.token, window=feed.window, since=feed.since)]
+        case _:
+            raise AssertionError(type(feed))
+
+
+def _spec(feed: OnChainFeed, source: str) -> FeedSpec:
+    return FeedSpec(Kind.PRICE, feed.asset, feed.quote, source, feed.interval)
+
+
+def _told(feed: WrapperFeed, node: Node) -> Tell:
+    """How the wrapper tells its rate, at a block."""
+    match feed.rate:
+        case "erc4626":
+            return lambda block: erc4626(node, feed.address, block)
+        case "wsteth":
+            return lambda _: wsteth(feed.address)
+        case "steth_shares":
+            return lambda _: steth_shares(feed.address)
+        case "function":
+            decimals = 18 if feed.decimals is None else feed.decimals
+            return lambda _: rate_function(feed.address, str(feed.function), decimals)
+
+
+def _cap(cap: RateCap | None) -> GrowthCap | None:
+    # A share is read as a float; its shortest text is what was written, and the cap is exact from there.
+    if cap is None:
+        return None
+    return GrowthCap(Fraction(cap.ratio), parse_instant(cap.taken_at), Fraction(repr(cap.growth)))
