@@ -16,13 +16,14 @@ from risk.streams import stream
 from risk.tails.states import parameter_prior
 from risk.validation.assumptions import AssumptionTest, residual_tests
 from risk.validation.coverage import coverage_test
-from risk.validation.inventory import RESIDUAL_ASSUMPTIONS
+from risk.validation.inventory import CARDS, UNTESTED
 from risk.validation.scores import quantile_loss
 from risk.validation.stability import standing_alarm
-from risk.volatility.forecasters import Priors
+from risk.volatility.forecast import innovations_of
+from risk.volatility.forecasters import DRIVES_PATHS, Priors
 from risk.volatility.models import FitResult, ParameterPrior, VolatilityModel
 from risk.volatility.prior import load_prior
-from risk.volatility.race import BENCHMARK, Race, WalkForward, race, walk_forward
+from risk.volatility.race import BENCHMARK, Race, WalkForward, choose, race, walk_forward
 
 MINIMUM_RACE = 250
 """Bars out of sample below which models are not raced: the hurdle would lie far inside the noise."""
@@ -88,12 +89,24 @@ class RaceResult:
         None where there was no race.
     alarm
         Position in the walk of the alarm after which the benchmark stands in; None without one.
+    paths
+        The model that paths are made with: the winner, or the best in the confidence set that can drive paths.
     """
 
     winner: str
     walk: WalkForward | None = None
     summary: Race | None = None
     alarm: int | None = None
+
+    @property
+    def paths(self) -> VolatilityModel:
+        """See the class."""
+        if self.summary is None or self.winner in DRIVES_PATHS:
+            return VolatilityModel(self.winner)
+        means = {entry.model: -entry.log_score for entry in self.summary.entries}
+        return VolatilityModel(
+            choose(means, [e.model for e in self.summary.entries if e.in_set and e.model in DRIVES_PATHS])
+        )
 
 
 def run_race(
@@ -160,7 +173,7 @@ def evidence_rows(
         exceptions=() if walk is None else _exception_rows(subject, observed_at, walk, result.winner),
         assumptions=(
             *(row for kind, found in fits.items() if found.usable for row in _residual_rows(subject, kind, found)),
-            _shock_row(subject, fits[VolatilityModel(result.winner)], shocks),
+            _shock_row(subject, fits[result.paths], shocks),
         ),
     )
 
@@ -177,6 +190,8 @@ def _race_rows(subject: str, result: RaceResult, fits: Mapping[VolatilityModel, 
         status = f"fit {fits[VolatilityModel(entry.model)].status}"
         if not entry.has_density:
             status += ", quantiles only"
+        if entry.model == result.winner != result.paths:
+            status += f", paths are of {result.paths}"
         if result.alarm is not None and entry.model == result.summary.winner:
             status += f", {DECAYED}"
         if track.n_carried:
@@ -232,10 +247,14 @@ def _exception_rows(subject: str, observed_at: IntArray, walk: WalkForward, winn
 def _residual_rows(subject: str, model: str, fit: FitResult) -> tuple[Row, ...]:
     """Tests of a model's residuals; one that cannot be tested (a run of equal prices, say) says so."""
     try:
-        tests = residual_tests(fit.residuals, fit.parameters["nu"])
+        tests = residual_tests(fit.residuals, innovations_of(fit))
     except DataError as error:
         reason = f"not testable: {error.message}"
-        return tuple((subject, a.text, a.test, 0.0, 1.0, reason, str(model)) for a in RESIDUAL_ASSUMPTIONS)
+        return tuple(
+            (subject, a.text, a.test, 0.0, 1.0, reason, str(model))
+            for a in CARDS[model].assumptions
+            if a.test != UNTESTED
+        )
     return tuple((subject, t.assumption, t.test, t.statistic, t.p_value, t.verdict(), str(model)) for t in tests)
 
 

@@ -29,6 +29,7 @@ from risk.tails.states import (
     residuals_by_draw,
     starting_variances,
 )
+from risk.volatility.forecasters import DRIVES_PATHS
 from risk.volatility.models import FitResult, FitStatus, VolatilityModel, fit
 from risk.volatility.prior import PooledPrior, load_prior
 
@@ -166,7 +167,7 @@ def _calibrate(task: SubjectTask, settings: Settings) -> SubjectOutcome:
     priors = {kind: parameter_prior(prior, kind, task.series.interval) for kind in kinds}
     fits = {kind: fit(kind, returns, prior=priors[kind]) for kind in kinds}
     result = run_race(observed_at, returns, kinds, task.series.interval, settings)
-    winner = VolatilityModel(result.winner)
+    winner = result.paths
     best = fits[winner]
     if best.status not in (FitStatus.CONVERGED, FitStatus.BOUNDARY):
         raise RefusalError(f"the fit of {winner} ended as {best.status}")
@@ -180,12 +181,14 @@ def _calibrate(task: SubjectTask, settings: Settings) -> SubjectOutcome:
             n_draws=settings.models.posterior_draws,
         )
         for kind, found in fits.items()
-        if found.usable
+        if found.usable and kind in DRIVES_PATHS
     }
     shocks = fit_shocks(best.residuals, prior=prior)
     model = _path_model(task, settings, prior, best, draws[winner], shocks, observed_at, returns)
     if result.walk is None:
         model = _noted(model, "not_raced")
+    if result.winner != winner:
+        model = _noted(model, f"{result.winner}_drives_no_paths")
     request = figure_request(task, settings)
     residuals = residuals_by_draw(best, returns, draws[winner])
     shock_draws = shocks.draws(stream(settings.seed, "shocks", name), residuals)
@@ -196,6 +199,8 @@ def _calibrate(task: SubjectTask, settings: Settings) -> SubjectOutcome:
         *historical_figures(model, request),
     ]
     for kind, rows in draws.items():
+        if fits[kind].skew != 0.0:
+            continue  # the closed form is of Student-t; paths take their shocks from residuals, skew and all
         labelled = _noted(model, "not_converged") if fits[kind].status is FitStatus.NOT_CONVERGED else model
         if result.summary is not None and not result.summary.entry(kind).in_set:
             labelled = _noted(labelled, "outside_confidence_set")

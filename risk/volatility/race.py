@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from risk.errors import DataError
 from risk.validation.comparison import DieboldMariano, diebold_mariano, model_confidence_set, simplest_within
 from risk.validation.scores import fz0_score, quantile_loss
-from risk.volatility.forecasters import Forecaster, PredictiveLaw, Priors, forecaster
+from risk.volatility.forecasters import Forecaster, Priors, forecaster
+from risk.volatility.laws import PredictiveLaw
 from risk.volatility.models import Array, FitStatus, VolatilityModel, checked_returns, read_only
 
 BENCHMARK = VolatilityModel.EWMA_T

@@ -16,7 +16,9 @@ from risk.calibration import FIGURE_SCHEMA, Calibration, Dependence, Measure, Ri
 from risk.market import MarketSnapshot, PriceSeries
 from risk.settings import Settings
 from risk.tails.calibrate import assemble, calibrate_subjects, residuals_by_asset, subject_tasks
+from risk.tails.evidence import RaceResult, run_race
 from risk.tails.subject import SubjectOutcome, SubjectTask, calibrate_subject
+from risk.volatility.forecasters import DRIVES_PATHS, FORECASTERS
 from tests.factories import AS_OF, DAY, make_settings, make_snapshot
 
 MODELS = {"posterior_draws": 20, "paths_per_draw": 50, "volatility": ["ewma_t", "garch_t"]}
@@ -266,3 +268,37 @@ def test_the_artifact_keeps_everything() -> None:
     none = assemble(snapshot, settings, (SubjectOutcome("ETH", reason="no closes"),), NOTHING)
     assert none.reason("ETH") == "no closes"
     assert Calibration.from_artifact(none.artifact()).artifact().content_hash == none.artifact().content_hash
+
+
+def test_every_entrant_is_raced_and_shown() -> None:
+    """All optional models: a row each, figures in closed form of those that are Student-t and drive paths."""
+    everyone = [str(name) for name in FORECASTERS]
+    snapshot, _, _ = calibrated()
+    settings = settings_of(models={**MODELS, "walk_forward_window": 300, "refit_interval": 150, "volatility": everyone})
+    found = calibrate_subject(the_task(snapshot, settings, "ETH"), settings)
+    assert found.model is not None
+    assert {row[1] for row in found.evidence.race} == set(everyone)
+    assert {row[6] for row in found.evidence.assumptions} == {*everyone, "shocks"}
+    closed = {f.method for f in found.figures} - {"conditional", "through_the_cycle", "historical"}
+    assert closed == {"ewma_t", "constant_t", "garch_t", "gjr_t"}
+    assert found.model.model in DRIVES_PATHS
+
+
+def test_a_winner_without_paths_lends_them_from_the_best_that_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot, _, _ = calibrated()
+    settings = settings_of(models={**MODELS, "walk_forward_window": 300, "volatility": ["garch_t", "score_t"]})
+    task = the_task(snapshot, settings, "ETH")
+
+    def won(*arguments: Any) -> RaceResult:
+        result = run_race(*arguments)
+        assert result.summary is not None
+        return replace(result, winner="score_t", summary=replace(result.summary, winner="score_t"))
+
+    monkeypatch.setattr("risk.tails.subject.run_race", won)
+    found = calibrate_subject(task, settings)
+    assert found.model is not None
+    assert found.model.model in ("ewma_t", "garch_t")
+    assert "score_t_drives_no_paths" in found.model.status
+    row = next(row for row in found.evidence.race if row[6])
+    assert row[1] == "score_t"
+    assert f"paths are of {found.model.model}" in str(row[7])
