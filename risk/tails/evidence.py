@@ -14,6 +14,7 @@ from risk.market import FloatArray, IntArray
 from risk.settings import Settings
 from risk.streams import stream
 from risk.tails.states import parameter_prior
+from risk.units import DAY
 from risk.validation.assumptions import AssumptionTest, residual_tests
 from risk.validation.coverage import coverage_test
 from risk.validation.inventory import CARDS, UNTESTED
@@ -24,6 +25,7 @@ from risk.volatility.forecasters import DRIVES_PATHS, Priors
 from risk.volatility.models import FitResult, ParameterPrior, VolatilityModel
 from risk.volatility.prior import load_prior
 from risk.volatility.race import BENCHMARK, Race, WalkForward, choose, race, walk_forward
+from risk.volatility.seasonality import factors_in_time
 
 MINIMUM_RACE = 250
 """Bars out of sample below which models are not raced: the hurdle would lie far inside the noise."""
@@ -129,6 +131,7 @@ def run_race(
         walk = walk_forward(
             returns, kinds, window=models.walk_forward_window, refit_every=models.refit_interval,
             confidences=levels, priors=priors_known(observed_at, interval),
+            factors=hour_factors(observed_at, returns, interval, settings, start=models.walk_forward_window),
         )  # fmt: skip
     except RefusalError:
         return RaceResult(default)
@@ -136,6 +139,17 @@ def run_race(
     hits = walk.tracks[summary.winner].exceptions_long[:, walk.confidences.index(EXCEPTION_CONFIDENCE)]
     alarm = standing_alarm(hits, 1.0 - EXCEPTION_CONFIDENCE, run_length=RUN_LENGTH, probation=MINIMUM_RACE)
     return RaceResult(summary.winner if alarm is None else BENCHMARK, walk, summary, alarm)
+
+
+def hour_factors(
+    observed_at: IntArray, returns: FloatArray, interval: int, settings: Settings, *, start: int
+) -> FloatArray | None:
+    """Hour-of-day factors known before each bar of a walk from `start` on; None for bars of a day or longer."""
+    if interval >= DAY:
+        return None
+    models = settings.models
+    refits = range(start, len(returns), models.refit_interval)
+    return factors_in_time(observed_at, returns, refits, window=max(models.walk_forward_window, start))
 
 
 def priors_known(observed_at: IntArray, interval: int) -> Priors:

@@ -149,6 +149,17 @@ _CARDS = (
         (_NO_PATHS, "Seven parameters: weakly identified on less than a few years of days.", _SHORT),
     ),
     ModelCard(
+        "hour_factors",
+        "1",
+        "Volatility by hour of the day, for bars shorter than a day.",
+        "Andersen and Bollerslev (1997), shrunk as James and Stein (1961)",
+        (Assumption("the profile of a day stands still over a window"), Assumption("all days of a week are alike")),
+        (
+            "Fewer than 30 bars in an hour: no factor is applied.",
+            "Moves at known times, such as announcements, that no daily profile holds.",
+        ),
+    ),
+    ModelCard(
         "shocks",
         "1",
         "Standardised shocks with generalised Pareto tails, from which paths are drawn.",

@@ -140,6 +140,38 @@ class BlockLaw:
         return np.concatenate([function(law, block) for law, block in zip(self.innovations, blocks, strict=True)])
 
 
+@dataclass(frozen=True, slots=True)
+class ScaledLaw:
+    """A law of returns over known factors (n,), positive, multiplied back."""
+
+    flat: PredictiveLaw
+    factors: Array
+
+    def quantile(self, probability: float) -> Array:
+        """Quantiles of shape (n,)."""
+        quantile: Array = self.factors * self.flat.quantile(probability)
+        return quantile
+
+    def shortfall(self, confidence: float, *, rise: bool) -> Array:
+        """Mean log loss (n,) beyond the quantile at `confidence`."""
+        mean: Array = self.factors * self.flat.shortfall(confidence, rise=rise)
+        return mean
+
+    def log_density(self, returns: Array) -> Array | None:
+        """Log density (n,) of what came, in nats."""
+        height = self.flat.log_density(returns / self.factors)
+        return None if height is None else height - np.log(self.factors)
+
+    def crps(self, returns: Array) -> Array | None:
+        """Continuous ranked probability score (n,)."""
+        score = self.flat.crps(returns / self.factors)
+        return None if score is None else score * self.factors
+
+    def transform(self, returns: Array) -> Array | None:
+        """Probability integral transforms (n,) of what came."""
+        return self.flat.transform(returns / self.factors)
+
+
 def student_quantile(nu: Array, probability: float) -> Array:
     """Quantile of Student-t innovations scaled to unit variance, elementwise over `nu` (n,)."""
     quantile: Array = stdtrit(nu, probability) * np.sqrt((nu - 2.0) / nu)
