@@ -17,15 +17,17 @@ from risk.tails.states import parameter_prior
 from risk.units import DAY
 from risk.validation.assumptions import AssumptionTest, residual_tests
 from risk.validation.coverage import coverage_test
-from risk.validation.inventory import CARDS, UNTESTED
+from risk.validation.inventory import CARDS, RESIDUAL_ASSUMPTIONS, STABILITY_ASSUMPTIONS
 from risk.validation.scores import quantile_loss
-from risk.validation.stability import standing_alarm
+from risk.validation.stability import nyblom_test, score_cusum_test, standing_alarm
+from risk.volatility.coordinates import FORMS
 from risk.volatility.forecast import innovations_of
 from risk.volatility.forecasters import DRIVES_PATHS, Priors
 from risk.volatility.models import FitResult, ParameterPrior, VolatilityModel
 from risk.volatility.prior import load_prior
 from risk.volatility.race import BENCHMARK, Race, WalkForward, choose, race, walk_forward
 from risk.volatility.seasonality import factors_in_time
+from risk.volatility.standard_errors import parameter_scores
 
 MINIMUM_RACE = 250
 """Bars out of sample below which models are not raced: the hurdle would lie far inside the noise."""
@@ -67,6 +69,8 @@ ASSUMPTION_SCHEMA = {
     "model": "str",
 }  # fmt: skip
 """Of every model that was fitted, and of the ``shocks`` that paths are drawn from; `risk.validation.inventory`."""
+
+_RESIDUAL = {assumption.test for assumption in RESIDUAL_ASSUMPTIONS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +182,9 @@ def evidence_rows(
     result: RaceResult,
     fits: Mapping[VolatilityModel, FitResult],
     shocks: FloatArray,
+    returns: FloatArray,
 ) -> EvidenceRows:
-    """All rows of one subject; `shocks` are the quantiles that its paths are drawn from."""
+    """All rows of one subject; `shocks` are the quantiles that its paths are drawn from, `returns` those fitted."""
     walk = result.walk
     return EvidenceRows(
         race=_race_rows(subject, result, fits),
@@ -187,6 +192,7 @@ def evidence_rows(
         exceptions=() if walk is None else _exception_rows(subject, observed_at, walk, result.winner),
         assumptions=(
             *(row for kind, found in fits.items() if found.usable for row in _residual_rows(subject, kind, found)),
+            *(row for kind, found in fits.items() for row in stability_rows(subject, str(kind), found, returns)),
             _shock_row(subject, fits[result.paths], shocks),
         ),
     )
@@ -267,9 +273,27 @@ def _residual_rows(subject: str, model: str, fit: FitResult) -> tuple[Row, ...]:
         return tuple(
             (subject, a.text, a.test, 0.0, 1.0, reason, str(model))
             for a in CARDS[model].assumptions
-            if a.test != UNTESTED
+            if a.test in _RESIDUAL
         )
     return tuple((subject, t.assumption, t.test, t.statistic, t.p_value, t.verdict(), str(model)) for t in tests)
+
+
+def stability_rows(subject: str, model: str, fit: FitResult, returns: FloatArray) -> tuple[Row, ...]:
+    """Tests of constant parameters by the scores of a fit of the kernel; none for other models."""
+    if fit.model not in FORMS:
+        return ()
+    try:
+        names, scores = parameter_scores(fit, returns)
+        tests = [nyblom_test(scores), score_cusum_test(scores)]
+    except (DataError, RefusalError) as error:
+        reason = f"not testable: {error.message}"
+        return tuple((subject, a.text, a.test, 0.0, 1.0, reason, model) for a in STABILITY_ASSUMPTIONS)
+    said = f" ({', '.join(names)})"
+    made = [
+        AssumptionTest(a.text + said, a.test, float(test.statistic), float(test.p_value))
+        for a, test in zip(STABILITY_ASSUMPTIONS, tests, strict=True)
+    ]
+    return tuple((subject, t.assumption, t.test, t.statistic, t.p_value, t.verdict(), model) for t in made)
 
 
 def _shock_row(subject: str, fit: FitResult, shocks: FloatArray) -> Row:

@@ -205,7 +205,7 @@ def _calibrate(task: SubjectTask, settings: Settings) -> SubjectOutcome:
         if result.summary is not None and not result.summary.entry(kind).in_set:
             labelled = _noted(labelled, "outside_confidence_set")
         figures += parametric_figures(labelled, rows, method=str(kind), confidences=request.confidences)
-    evidence = evidence_rows(task.subject, observed_at, result, fits, model.shocks)
+    evidence = evidence_rows(task.subject, observed_at, result, fits, model.shocks, returns)
     return SubjectOutcome(task.subject, model, tuple(figures), evidence)
 
 

@@ -65,6 +65,11 @@ RESIDUAL_ASSUMPTIONS = (
     Assumption("residuals are Student-t", "Kolmogorov-Smirnov of the PIT"),
     Assumption("the level of variance does not drift", "Nyblom, scale score"),
 )
+STABILITY_ASSUMPTIONS = (
+    Assumption("parameters do not wander", "Nyblom, all parameters"),
+    Assumption("parameters have no lasting break", "score CUSUM, all parameters"),
+)
+"""Of the models of the kernel, whose scores are analytic."""
 _SKEWED = tuple(
     replace(a, text="residuals are skewed Student-t") if a.text == "residuals are Student-t" else a
     for a in RESIDUAL_ASSUMPTIONS
@@ -97,7 +102,7 @@ _CARDS = (
         "1",
         "Default volatility of one bar, and of paths.",
         "Bollerslev (1987)",
-        (*RESIDUAL_ASSUMPTIONS, Assumption("falls and rises move variance alike")),
+        (*RESIDUAL_ASSUMPTIONS, *STABILITY_ASSUMPTIONS, Assumption("falls and rises move variance alike")),
         (
             "Stablecoins: their prices are rounded and revert, and exceptions are too many.",
             "Hourly bars without hour-of-day factors: exceptions are too many.",
@@ -110,7 +115,7 @@ _CARDS = (
         "1",
         "Challenger with leverage.",
         "Glosten, Jagannathan and Runkle (1993)",
-        (*RESIDUAL_ASSUMPTIONS, Assumption("the extra weight of a fall is constant")),
+        (*RESIDUAL_ASSUMPTIONS, *STABILITY_ASSUMPTIONS, Assumption("the extra weight of a fall is constant")),
         ("Leverage did not pay out of sample on crypto: used where it wins the race only.", _SHORT),
     ),
     *(
@@ -119,7 +124,7 @@ _CARDS = (
             "1",
             "Challenger with skewed innovations.",
             "Hansen (1994)",
-            (*_SKEWED, Assumption("skew is constant")),
+            (*_SKEWED, *STABILITY_ASSUMPTIONS, Assumption("skew is constant")),
             ("Skew did not pay out of sample on crypto: used where it wins the race only.", _SHORT),
         )
         for base in ("garch", "gjr")
@@ -129,7 +134,11 @@ _CARDS = (
         "1",
         "Challenger that single outliers move less.",
         "Creal, Koopman and Lucas (2013)",
-        (*RESIDUAL_ASSUMPTIONS, Assumption("the same nu shapes the tail and the weight of an outlier")),
+        (
+            *RESIDUAL_ASSUMPTIONS,
+            *STABILITY_ASSUMPTIONS,
+            Assumption("the same nu shapes the tail and the weight of an outlier"),
+        ),
         (_NO_PATHS, _SHORT),
     ),
     ModelCard(
