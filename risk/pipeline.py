@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 
 from risk.calibration import Calibration
 from risk.dependence.copula import fit_dependence
+from risk.dependence.summary import dependence_pairs
 from risk.market import MarketSnapshot
 from risk.outcome import StressResult
 from risk.parameters import ParameterSet
@@ -28,9 +29,12 @@ def _hashes(snapshot: MarketSnapshot, calibration: Calibration) -> dict[str, str
 def calibrate(snapshot: MarketSnapshot, settings: Settings, executor: Executor | None = None) -> Calibration:
     """Fit every asset and pair on its own, then how they move together."""
     outcomes = calibrate_subjects(snapshot, settings, executor)
-    dependence = fit_dependence(residuals_by_asset(outcomes))
+    residuals = residuals_by_asset(outcomes)
+    dependence = fit_dependence(residuals)
+    sectors = {name: asset.asset_class for name, asset in settings.assets.items()}
+    pairs = dependence_pairs(dependence, residuals, sectors)
     inputs = {"snapshot": snapshot.artifact().content_hash}
-    return assemble(snapshot, settings, outcomes, dependence, inputs=inputs)
+    return assemble(snapshot, settings, outcomes, dependence, pairs, inputs=inputs)
 
 
 def backtest(snapshot: MarketSnapshot, settings: Settings, executor: Executor | None = None) -> TrackRecord:

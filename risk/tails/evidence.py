@@ -81,6 +81,8 @@ class EvidenceRows:
     track_record: tuple[Row, ...] = ()
     exceptions: tuple[Row, ...] = ()
     assumptions: tuple[Row, ...] = ()
+    term_structure: tuple[Row, ...] = ()
+    methods: tuple[Row, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from risk.errors import DataError, RefusalError
 from risk.market import FloatArray, IntArray, PriceSeries
 from risk.settings import Backing, Settings
 from risk.streams import stream
+from risk.tails.comparison import method_rows
 from risk.tails.evidence import EvidenceRows, evidence_rows, run_race
 from risk.tails.figures import FigureRequest, simulated_figures
 from risk.tails.horizon import bars_of, stream_subject
@@ -29,6 +30,7 @@ from risk.tails.states import (
     residuals_by_draw,
     starting_variances,
 )
+from risk.tails.term_structure import life_confidences, term_rows
 from risk.volatility.forecasters import DRIVES_PATHS
 from risk.volatility.models import FitResult, FitStatus, VolatilityModel, fit
 from risk.volatility.prior import PooledPrior, load_prior
@@ -190,10 +192,12 @@ def _calibrate(task: SubjectTask, settings: Settings) -> SubjectOutcome:
     if result.winner != winner:
         model = _noted(model, f"{result.winner}_drives_no_paths")
     request = figure_request(task, settings)
+    life = life_confidences(settings, request.horizons, task.series.interval)
     residuals = residuals_by_draw(best, returns, draws[winner])
     shock_draws = shocks.draws(stream(settings.seed, "shocks", name), residuals)
+    conditional = simulated_figures(model, shock_draws, replace(request, life=life), start="conditional")
     figures = [
-        *simulated_figures(model, shock_draws, request, start="conditional"),
+        *(figure for figure in conditional if figure.confidence in request.confidences),
         *simulated_figures(model, shock_draws, request, start="through_the_cycle"),
         volatility_figure(model, model.draws[:, 6], method="conditional"),
         *historical_figures(model, request),
@@ -206,6 +210,14 @@ def _calibrate(task: SubjectTask, settings: Settings) -> SubjectOutcome:
             labelled = _noted(labelled, "outside_confidence_set")
         figures += parametric_figures(labelled, rows, method=str(kind), confidences=request.confidences)
     evidence = evidence_rows(task.subject, observed_at, result, fits, model.shocks, returns)
+    evidence = replace(
+        evidence,
+        term_structure=term_rows(model, conditional, replace(request, life=life)),
+        methods=() if ":" in task.subject else method_rows(
+            task.subject, returns, window=settings.models.walk_forward_window,
+            refit_every=settings.models.refit_interval,
+        ),
+    )  # fmt: skip
     return SubjectOutcome(task.subject, model, tuple(figures), evidence)
 
 
