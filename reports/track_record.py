@@ -143,19 +143,19 @@ def markdown(found: TrackRecord) -> str:
         f"As of {wording.instant(found.as_of)}. The bar that riskcal sets itself is {bar}.",
         _NOTES,
         "## The bar, for falls at 99 %",
-        _grid(CRITERIA_COLUMNS, criteria_rows(found)),
+        grid(CRITERIA_COLUMNS, criteria_rows(found)),
         "## Where it loses",
         "\n".join(f"- {wording.markdown(sentence)}" for sentence in losses(found)) or "Nowhere.",
         "## All assets together",
-        _grid(POOLED_COLUMNS, pooled_rows(found)),
+        grid(POOLED_COLUMNS, pooled_rows(found)),
         "## Asset by asset, falls at 99 %",
         "*Expected* is the binomial expectation, p of so many exceptions or more. *EWMA-t* counts the benchmark's.",
-        _grid(ASSET_COLUMNS, asset_rows(found)),
+        grid(ASSET_COLUMNS, asset_rows(found)),
         "## Probability of a fall beyond a threshold",
         "Reliability should be small, resolution large. Limits hold 90 % of bins if assets are independent: not here.",
-        _grid(BRIER_COLUMNS, brier_rows(found)),
+        grid(BRIER_COLUMNS, brier_rows(found)),
         "## Models in use",
-        _grid(MODEL_COLUMNS, model_rows(found)),
+        grid(MODEL_COLUMNS, model_rows(found)),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -171,6 +171,7 @@ def _weak(row: dict[str, Any]) -> str:
     return ", ".join(word for word, weak in said.items() if weak)
 
 
-def _grid(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def grid(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
     lines = [columns, ["---"] * len(columns), *([wording.markdown(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -19,6 +19,7 @@ PAIR_SCHEMA = {
 }  # fmt: skip
 """Of standardised residuals. `tail_dependence`: chance that one asset falls beyond an extreme quantile given that the
 other does, under the fitted t copula."""
+NO_FACTORS = "no factors"
 MARKET = ("BTC", "ETH")
 """Market factors, where they are among the assets."""
 STRESS_WEIGHT = 0.5
@@ -59,7 +60,7 @@ def dependence_pairs(
 def _factor_correlation(
     names: tuple[str, ...], residuals: Mapping[str, tuple[IntArray, FloatArray]], sectors: Mapping[str, str]
 ) -> tuple[FloatArray, str, int]:
-    """Correlation that the factors imply, why there is none (then it is NaN), and common bars."""
+    """Correlation that the factors imply, why there is none (then it is zero), and common bars."""
     times = residuals[names[0]][0]
     for name in names[1:]:
         times = np.intersect1d(times, residuals[name][0], assume_unique=True)
@@ -68,4 +69,4 @@ def _factor_correlation(
     try:
         return fit_factors(common, market=market, sectors=sectors).correlation(), "ok", len(times)
     except DataError as error:
-        return np.full((len(names), len(names)), np.nan), f"no factors: {error.message}", len(times)
+        return np.zeros((len(names), len(names))), f"{NO_FACTORS}: {error.message}", len(times)

@@ -202,7 +202,9 @@ METHOD_SCHEMA = {
     "subject": "str", "method": "str", "confidence": "f8", "n": "i8", "exceedances": "i8", "expected": "f8",
     "factor": "f8", "relative_to_careful": "f8", "status": "str",
 }  # fmt: skip
-"""One-step quantiles of falls; see `Understatement`. A `factor` above 1 says by how much a method understated."""
+"""One-step quantiles of falls; see `Understatement`. A `factor` above 1 says by how much a method understated; it is 0,
+and the status says so, where there is none."""
+NO_FACTOR = "too few bars for a factor"
 
 
 def method_rows(subject: str, returns: FloatArray, *, window: int, refit_every: int) -> tuple[tuple[object, ...], ...]:
@@ -213,15 +215,17 @@ def method_rows(subject: str, returns: FloatArray, *, window: int, refit_every: 
         tracks = compare_methods(returns, window=window, refit_every=refit_every)
     except RefusalError:
         return ()
-    status = f"{tracks.n_carried} refits failed" if tracks.n_carried else "ok"
-    return tuple(
-        (
-            subject, str(row.method), row.confidence, row.n, row.exceedances, row.expected, row.factor,
-            row.relative_to_careful,
-            status if math.isfinite(row.factor) else f"{status}, too few bars for a factor".removeprefix("ok, "),
-        )
-        for row in understatement(tracks)
-    )  # fmt: skip
+    rows = []
+    for row in understatement(tracks):
+        known = math.isfinite(row.factor)
+        notes = [f"{tracks.n_carried} refits failed"] * (tracks.n_carried > 0) + [NO_FACTOR] * (not known)
+        rows.append(
+            (
+                subject, str(row.method), row.confidence, row.n, row.exceedances, row.expected,
+                row.factor if known else 0.0, row.relative_to_careful, ", ".join(notes) or "ok",
+            )
+        )  # fmt: skip
+    return tuple(rows)
 
 
 def _mean_equation(sample: FloatArray) -> tuple[float, float]:

@@ -102,7 +102,10 @@ PEG_SCHEMA = {
     "asset": "str", "peg": "str", "n_observations": "i8", "mean_gap": "f8", "tracking_error": "f8", "worst_gap": "f8",
     "reversion": "f8", "reversion_error": "f8", "half_life": "f8", "status": "str",
 }  # fmt: skip
-"""See `Tracking`; gaps are log ratios, the half-life is in seconds, inf where gaps are not seen to close."""
+"""See `Tracking`; gaps are log ratios, the half-life is in seconds, and 0 where the status says that gaps
+are not seen to close."""
+
+NEVER_CLOSES = "gaps_not_seen_to_close"
 
 
 def peg_rows(snapshot: MarketSnapshot, settings: Settings) -> tuple[tuple[object, ...], ...]:
@@ -122,11 +125,12 @@ def peg_rows(snapshot: MarketSnapshot, settings: Settings) -> tuple[tuple[object
         except (DataError, RefusalError) as error:
             rows.append((name, asset.peg, 0, *[0.0] * 6, error.message))
             continue
-        status = "ok" if math.isfinite(found.half_life_bars) else "gaps_not_seen_to_close"
+        closes = math.isfinite(found.half_life_bars)
+        half_life = found.half_life_bars * series.interval if closes else 0.0
         rows.append(
             (
                 name, asset.peg, found.n_observations, found.mean_gap, found.tracking_error, found.worst_gap,
-                found.reversion, found.reversion_error, found.half_life_bars * series.interval, status,
+                found.reversion, found.reversion_error, half_life, "ok" if closes else NEVER_CLOSES,
             )
         )  # fmt: skip
     return tuple(rows)
