@@ -134,6 +134,8 @@ class SubjectModel:
 
 
 _ARRAYS = ("returns", "variances", "residuals", "draws", "starting_variance", "shocks", "jump_intensity", "jump_sizes")
+SHORT_HISTORY_NOTE = "short_history"
+"""In the status of a model with few returns behind it: margins then take the upper end of their band."""
 _NAMES = ("subject", "collateral", "debt", "interval", "model", "prior", "status")
 DRAW_COLUMNS = ("mu", "omega", "alpha", "gamma", "beta", "nu", "next_variance")
 

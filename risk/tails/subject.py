@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from risk.calibration import RiskFigure, SubjectModel
+from risk.calibration import SHORT_HISTORY_NOTE, RiskFigure, SubjectModel
 from risk.errors import DataError, RefusalError
 from risk.market import FloatArray, IntArray, PriceSeries
 from risk.settings import Backing, Settings
@@ -236,7 +236,7 @@ def _path_model(
     level = float(best.variances.mean())
     bounded, share = bound_persistence(draws, quantiles, level, persistence_bound(prior, interval))
     notes = {
-        "short_history": len(returns) < SHORT_HISTORY,
+        SHORT_HISTORY_NOTE: len(returns) < SHORT_HISTORY,
         "stale": task.as_of - int(observed_at[-1]) > STALE_BARS * interval,
         shocks.status: shocks.status != "ok",
         "persistence_bounded": share > 0.5,
