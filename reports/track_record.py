@@ -23,13 +23,14 @@ BRIER_COLUMNS = ("Bars", "A fall beyond", "Forecasts", "Came", "Brier", "EWMA-t"
 CRITERIA_COLUMNS = ("Bars", "Criterion", "Required", "Found", "Met", "Detail")
 MODEL_COLUMNS = ("Asset", "In use", "Alarms, then the benchmark for a while", "Status")
 
-_NOTES = """Forecasts are of one bar, made before it from the bars known then. The model in use is the one that the past
-speaks for (GARCH-t until 250 bars do), its parameters come from windows that end before the refit, its prior from the
-vintage known then; after an alarm of the sequential hit monitor EWMA-t stands in for 250 bars. An exception is a loss
-beyond value at risk. *Passes*: so many exceptions or more have a binomial probability of 5 % or more. Intervals and
-pooled p-values resample blocks of 20 days with all assets of a day, because assets crash together; p of a score is for
-"not better than EWMA-t". Quantile loss (of simple moves) is relative to EWMA-t's, FZ0 (of log moves) the difference to
-it: below 1 and below 0 are better."""
+_NOTES = """Forecasts are of one bar, made before it from the bars known then. The model in use is the one that the
+past speaks for (GARCH-t until 250 bars do), its parameters come from windows that end before the refit, its prior
+from the vintage known then; returns of bars shorter than a day are over hour-of-day factors known at the refit. After
+an alarm of the sequential hit monitor EWMA-t stands in for 250 bars. An exception is a loss beyond value at risk.
+*Passes*: so many exceptions or more have a binomial probability of 5 % or more. Intervals and pooled p-values
+resample blocks of 20 days with all assets of a day, because assets crash together; p of a score is for "not better
+than EWMA-t". Quantile loss (of simple moves) is relative to EWMA-t's, FZ0 (of log moves) the difference to it: below
+1 and below 0 are better."""
 
 
 def criteria_rows(found: TrackRecord) -> list[tuple[str, ...]]:

@@ -31,6 +31,7 @@ from risk.tails.states import (
     starting_variances,
 )
 from risk.tails.term_structure import life_confidences, term_rows
+from risk.units import DAY
 from risk.volatility.forecasters import DRIVES_PATHS
 from risk.volatility.models import FitResult, FitStatus, VolatilityModel, fit
 from risk.volatility.prior import PooledPrior, load_prior
@@ -189,6 +190,9 @@ def _calibrate(task: SubjectTask, settings: Settings) -> SubjectOutcome:
     model = _path_model(task, settings, prior, best, draws[winner], shocks, observed_at, returns)
     if result.walk is None:
         model = _noted(model, "not_raced")
+    if task.series.interval < DAY:
+        # Raced on returns over their hour's factor; paths have none, which is exact over whole days only.
+        model = _noted(model, "hour_factors_not_in_paths")
     if result.winner != winner:
         model = _noted(model, f"{result.winner}_drives_no_paths")
     request = figure_request(task, settings)
