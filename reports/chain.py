@@ -244,10 +244,11 @@ def _make_snapshot(chain: Chain, start: Start, _: Executor | None) -> None:
 
 
 def _make_calibration(chain: Chain, _: Start, executor: Executor | None) -> None:
+    from reports.calibration_report import markdown
     from risk.pipeline import calibrate
 
     chain.calibration = calibrate(chain.snapshot, chain.settings, executor=executor)
-    chain.keep("calibration", chain.calibration.artifact())
+    chain.keep("calibration", chain.calibration.artifact(), {"calibration.md": markdown(chain.calibration).encode()})
 
 
 def _make_backtest(chain: Chain, _: Start, executor: Executor | None) -> None:

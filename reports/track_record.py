@@ -23,13 +23,14 @@ BRIER_COLUMNS = ("Bars", "A fall beyond", "Forecasts", "Came", "Brier", "EWMA-t"
 CRITERIA_COLUMNS = ("Bars", "Criterion", "Required", "Found", "Met", "Detail")
 MODEL_COLUMNS = ("Asset", "In use", "Alarms, then the benchmark for a while", "Status")
 
-_NOTES = """Forecasts are of one bar, made before it from the bars known then. The model in use is the one that the past
-speaks for (GARCH-t until 250 bars do), its parameters come from windows that end before the refit, its prior from the
-vintage known then; after an alarm of the sequential hit monitor EWMA-t stands in for 250 bars. An exception is a loss
-beyond value at risk. *Passes*: so many exceptions or more have a binomial probability of 5 % or more. Intervals and
-pooled p-values resample blocks of 20 days with all assets of a day, because assets crash together; p of a score is for
-"not better than EWMA-t". Quantile loss (of simple moves) is relative to EWMA-t's, FZ0 (of log moves) the difference to
-it: below 1 and below 0 are better."""
+_NOTES = """Forecasts are of one bar, made before it from the bars known then. The model in use is the one that the
+past speaks for (GARCH-t until 250 bars do), its parameters come from windows that end before the refit, its prior
+from the vintage known then; returns of bars shorter than a day are over hour-of-day factors known at the refit. After
+an alarm of the sequential hit monitor EWMA-t stands in for 250 bars. An exception is a loss beyond value at risk.
+*Passes*: so many exceptions or more have a binomial probability of 5 % or more. Intervals and pooled p-values
+resample blocks of 20 days with all assets of a day, because assets crash together; p of a score is for "not better
+than EWMA-t". Quantile loss (of simple moves) is relative to EWMA-t's, FZ0 (of log moves) the difference to it: below
+1 and below 0 are better."""
 
 
 def criteria_rows(found: TrackRecord) -> list[tuple[str, ...]]:
@@ -143,19 +144,19 @@ def markdown(found: TrackRecord) -> str:
         f"As of {wording.instant(found.as_of)}. The bar that riskcal sets itself is {bar}.",
         _NOTES,
         "## The bar, for falls at 99 %",
-        _grid(CRITERIA_COLUMNS, criteria_rows(found)),
+        grid(CRITERIA_COLUMNS, criteria_rows(found)),
         "## Where it loses",
         "\n".join(f"- {wording.markdown(sentence)}" for sentence in losses(found)) or "Nowhere.",
         "## All assets together",
-        _grid(POOLED_COLUMNS, pooled_rows(found)),
+        grid(POOLED_COLUMNS, pooled_rows(found)),
         "## Asset by asset, falls at 99 %",
         "*Expected* is the binomial expectation, p of so many exceptions or more. *EWMA-t* counts the benchmark's.",
-        _grid(ASSET_COLUMNS, asset_rows(found)),
+        grid(ASSET_COLUMNS, asset_rows(found)),
         "## Probability of a fall beyond a threshold",
         "Reliability should be small, resolution large. Limits hold 90 % of bins if assets are independent: not here.",
-        _grid(BRIER_COLUMNS, brier_rows(found)),
+        grid(BRIER_COLUMNS, brier_rows(found)),
         "## Models in use",
-        _grid(MODEL_COLUMNS, model_rows(found)),
+        grid(MODEL_COLUMNS, model_rows(found)),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -171,6 +172,7 @@ def _weak(row: dict[str, Any]) -> str:
     return ", ".join(word for word, weak in said.items() if weak)
 
 
-def _grid(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def grid(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
     lines = [columns, ["---"] * len(columns), *([wording.markdown(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

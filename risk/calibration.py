@@ -134,6 +134,8 @@ class SubjectModel:
 
 
 _ARRAYS = ("returns", "variances", "residuals", "draws", "starting_variance", "shocks", "jump_intensity", "jump_sizes")
+SHORT_HISTORY_NOTE = "short_history"
+"""In the status of a model with few returns behind it: margins then take the upper end of their band."""
 _NAMES = ("subject", "collateral", "debt", "interval", "model", "prior", "status")
 DRAW_COLUMNS = ("mu", "omega", "alpha", "gamma", "beta", "nu", "next_variance")
 
@@ -167,6 +169,12 @@ class Calibration:
         Table: the dated forecasts and exceptions behind the track record, for charts.
     assumptions
         Table: assumption, test, statistic, p_value, verdict, by subject.
+    term_structure, methods
+        Tables: figures beyond a day by horizon with their band, and how far simpler methods understate each quantile
+        (`risk.tails.term_structure`, `risk.tails.comparison`).
+    pegs, dependence_pairs
+        Tables: how wrappers and pegs track, and how pairs of assets move together (`risk.tails.wrapper`,
+        `risk.dependence.summary`).
     assets, pairs
         Path models by subject.
     dependence
@@ -180,13 +188,17 @@ class Calibration:
     track_record: Table
     exceptions: Table
     assumptions: Table
+    term_structure: Table
+    methods: Table
+    pegs: Table
+    dependence_pairs: Table
     assets: Mapping[str, SubjectModel]
     pairs: Mapping[str, SubjectModel]
     dependence: Dependence
     inputs: Mapping[str, str] = field(default_factory=dict)
     settings_hash: str = ""
 
-    SCHEMA = "riskcal/calibration/1"
+    SCHEMA = "riskcal/calibration/2"
 
     def model(self, subject: str) -> SubjectModel | Unavailable:
         """The path model of an asset or pair, or why there is none."""
@@ -223,14 +235,7 @@ class Calibration:
             ("assets", self.assets),
             ("pairs", self.pairs),
         )
-        tables = {
-            "figures": self.figures,
-            "unavailable": self.unavailable,
-            "race": self.race,
-            "track_record": self.track_record,
-            "exceptions": self.exceptions,
-            "assumptions": self.assumptions,
-        }
+        tables: dict[str, Table] = {name: getattr(self, name) for name in _TABLES}
         models: dict[str, list[dict[str, Any]]] = {"assets": [], "pairs": []}
         for group, subjects in groups:
             for subject in sorted(subjects):
@@ -258,18 +263,19 @@ class Calibration:
         dependence["correlation"] = frozen(dependence["correlation"])
         return cls(
             as_of=int(document["as_of"]),
-            figures=tables["figures"],
-            unavailable=tables["unavailable"],
-            race=tables["race"],
-            track_record=tables["track_record"],
-            exceptions=tables["exceptions"],
-            assumptions=tables["assumptions"],
+            **{name: tables[name] for name in _TABLES},
             assets=_models_from("assets", document, tables),
             pairs=_models_from("pairs", document, tables),
             dependence=Dependence(**dependence),
             inputs=artifact.inputs,
             settings_hash=artifact.settings_hash,
         )
+
+
+_TABLES = (
+    "figures", "unavailable", "race", "track_record", "exceptions", "assumptions", "term_structure", "methods", "pegs",
+    "dependence_pairs",
+)  # fmt: skip
 
 
 def _tables_of(group: str, models: list[SubjectModel]) -> dict[str, Table]:

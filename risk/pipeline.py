@@ -8,6 +8,9 @@ from concurrent.futures import Executor
 from risk.calibration import Calibration
 from risk.dependence.copula import fit_dependence
 from risk.errors import EvidenceError
+=======
+from risk.dependence.summary import dependence_pairs
+>>>>>>> wt-mwire
 from risk.market import MarketSnapshot
 from risk.outcome import StressResult
 from risk.parameters import ParameterSet
@@ -43,8 +46,10 @@ def calibrate(snapshot: MarketSnapshot, settings: Settings, executor: Executor |
             remedy="Give at least one asset a feed whose series is long enough, moves and reaches the as-of date",
         )
     dependence = fit_dependence(residuals)
+    sectors = {name: asset.asset_class for name, asset in settings.assets.items()}
+    pairs = dependence_pairs(dependence, residuals, sectors)
     inputs = {"snapshot": snapshot.artifact().content_hash}
-    return assemble(snapshot, settings, outcomes, dependence, inputs=inputs)
+    return assemble(snapshot, settings, outcomes, dependence, pairs, inputs=inputs)
 
 
 def backtest(snapshot: MarketSnapshot, settings: Settings, executor: Executor | None = None) -> TrackRecord:

@@ -160,6 +160,11 @@ class Asset(Model):
     threshold_ceiling: Fraction | None = None
 
 
+Entrant = Literal[
+    "ewma_t", "constant_t", "garch_t", "gjr_t", "garch_skewt", "gjr_skewt", "score_t", "egarch_t", "component_t"
+]  # fmt: skip
+
+
 class Models(Model):
     """How models are fitted and simulated.
 
@@ -170,7 +175,8 @@ class Models(Model):
     minimum_observations
         Fewer returns than this is a refusal.
     volatility
-        Models that race; ``ewma_t`` always runs.
+        Models that race; ``ewma_t`` always runs. Of those that drive no paths (``score_t``, ``egarch_t``,
+        ``component_t``) a winner is shown, and the best that can stands in for it on paths.
     confidence
         Confidences of the risk figures.
     posterior_draws, paths_per_draw
@@ -183,7 +189,7 @@ class Models(Model):
 
     window: int | None = Field(default=None, ge=250)
     minimum_observations: int = Field(default=120, ge=60)
-    volatility: tuple[Literal["ewma_t", "garch_t", "gjr_t"], ...] = ("ewma_t", "garch_t", "gjr_t")
+    volatility: tuple[Entrant, ...] = ("ewma_t", "garch_t", "gjr_t")
     confidence: tuple[Fraction, ...] = (0.95, 0.99, 0.995)
     posterior_draws: int = Field(default=50, ge=20, le=1000)
     paths_per_draw: int = Field(default=200, ge=50, le=100_000)

@@ -17,6 +17,7 @@ from scipy.special import stdtrit
 
 from risk.artifact import Table
 from risk.calibration import FIGURE_SCHEMA, Calibration, Dependence, SubjectModel
+from risk.dependence.summary import PAIR_SCHEMA
 from risk.market import (
     Book,
     Impact,
@@ -29,6 +30,9 @@ from risk.market import (
 )
 from risk.parameters import ParameterSet
 from risk.settings import Settings
+from risk.tails.comparison import METHOD_SCHEMA
+from risk.tails.term_structure import TERM_SCHEMA
+from risk.tails.wrapper import PEG_SCHEMA
 
 Array = NDArray[np.float64]
 
@@ -349,6 +353,10 @@ def make_calibration(snapshot: MarketSnapshot | None = None, settings: Settings 
              "verdict": "str", "model": "str"},
             assumptions,
         ),
+        term_structure=Table.from_rows(TERM_SCHEMA, []),
+        methods=Table.from_rows(METHOD_SCHEMA, []),
+        pegs=Table.from_rows(PEG_SCHEMA, []),
+        dependence_pairs=Table.from_rows(PAIR_SCHEMA, []),
         assets=assets,
         pairs=pairs,
         dependence=Dependence(tuple(snapshot.assets), correlation, 5.0, 799, "ok"),

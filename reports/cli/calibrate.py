@@ -34,13 +34,18 @@ def calibrate(
     found = chain.calibration
     if as_json:
         figures, missing = list(found.figures.rows()), list(found.unavailable.rows())
-        options.print_json({**options.identity_document(chain, folder), "figures": figures, "unavailable": missing})
+        tables = ("race", "assumptions", "term_structure", "methods", "pegs", "dependence_pairs", "track_record")
+        rows = {name: list(getattr(found, name).rows()) for name in tables}
+        options.print_json(
+            {**options.identity_document(chain, folder), "figures": figures, "unavailable": missing, **rows}
+        )
     else:
         page = options.console()
         page.print(_one_bar_figures(found))
         if len(found.unavailable):
             page.print(screen.unavailable(found.unavailable))
         page.print(f"{len(found.figures):,} figures in {folder / 'calibration' / 'figures.csv'}", soft_wrap=True)
+        page.print(f"Race, fit, tail and evidence: read {folder / 'calibration' / 'calibration.md'}", soft_wrap=True)
     return 0 if found.assets or found.pairs else 1
 
 

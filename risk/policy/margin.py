@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from risk.calibration import SubjectModel
+from risk.calibration import SHORT_HISTORY_NOTE, SubjectModel
 from risk.market import FloatArray
 from risk.recommendation import Operation, Trail
 from risk.settings import Settings
@@ -66,6 +66,13 @@ def move(model: SubjectModel, settings: Settings, horizon: int, sign: float, tra
         f"Conditional {side}, {confidence:.2%} over {span}", Operation.START, value, "calibration: conditional paths",
         (low, high),
     )  # fmt: skip
+    if SHORT_HISTORY_NOTE in model.status:
+        # The band holds what a short sample, the pooled prior included, leaves open; it closes as bars come.
+        value = high
+        trail.apply(
+            "Data-length haircut: the upper end of the 90 % band, for a short history", Operation.MAXIMUM, value,
+            "calibration: posterior draws",
+        )  # fmt: skip
     weight = policy.stress_weight
     long_run = _empirical(model.returns, bars, sign, confidence)
 

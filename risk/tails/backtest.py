@@ -18,7 +18,7 @@ from risk.errors import DataError, DefectError, RefusalError
 from risk.market import FloatArray, IntArray, MarketSnapshot, Verdict
 from risk.settings import Settings
 from risk.tails.calibrate import subject_tasks
-from risk.tails.evidence import MINIMUM_RACE, RUN_LENGTH, priors_known
+from risk.tails.evidence import MINIMUM_RACE, RUN_LENGTH, hour_factors, priors_known
 from risk.tails.subject import SubjectOutcome, SubjectTask
 from risk.validation.scores import fz0_score, quantile_loss
 from risk.validation.stability import fall_back_bars
@@ -180,6 +180,7 @@ def _walked(task: SubjectTask, settings: Settings) -> SubjectRecord:
         returns, models.volatility, window=max(models.walk_forward_window, start), refit_every=models.refit_interval,
         confidences=sorted({c for c in models.confidence if c > 0.5} | {QUOTED}),
         priors=priors_known(observed_at, interval), start=start,
+        factors=hour_factors(observed_at, returns, interval, settings, start=start),
     )  # fmt: skip
     default = VolatilityModel.GARCH_T if VolatilityModel.GARCH_T in walk.tracks else BENCHMARK
     chosen = choices_in_time(walk, default=default, minimum=MINIMUM_RACE)

@@ -15,8 +15,11 @@ from risk.calibration import FIGURE_SCHEMA, Calibration, Dependence
 from risk.errors import DataError
 from risk.market import NUMERAIRE, FloatArray, IntArray, MarketSnapshot, Verdict
 from risk.settings import Settings
+from risk.tails.comparison import METHOD_SCHEMA
 from risk.tails.evidence import ASSUMPTION_SCHEMA, EXCEPTION_SCHEMA, RACE_SCHEMA, TRACK_SCHEMA
 from risk.tails.subject import SubjectOutcome, SubjectTask, calibrate_subject
+from risk.tails.term_structure import TERM_SCHEMA
+from risk.tails.wrapper import PEG_SCHEMA, peg_rows
 
 SETTINGS_READ = ("seed", "assets", "appetite", "execution", "models", "policy")
 """Parts of the settings that the stage reads."""
@@ -71,6 +74,7 @@ def assemble(
     settings: Settings,
     outcomes: tuple[SubjectOutcome, ...],
     dependence: Dependence,
+    dependence_pairs: Table,
     *,
     inputs: Mapping[str, str] | None = None,
 ) -> Calibration:
@@ -78,6 +82,8 @@ def assemble(
 
     Parameters
     ----------
+    dependence_pairs
+        Table of `risk.dependence.summary`.
     inputs
         Stage name to content hash; by default that of the snapshot.
     """
@@ -91,6 +97,10 @@ def assemble(
         track_record=Table.from_rows(TRACK_SCHEMA, (row for o in outcomes for row in o.evidence.track_record)),
         exceptions=Table.from_rows(EXCEPTION_SCHEMA, (row for o in outcomes for row in o.evidence.exceptions)),
         assumptions=Table.from_rows(ASSUMPTION_SCHEMA, (row for o in outcomes for row in o.evidence.assumptions)),
+        term_structure=Table.from_rows(TERM_SCHEMA, (row for o in outcomes for row in o.evidence.term_structure)),
+        methods=Table.from_rows(METHOD_SCHEMA, (row for o in outcomes for row in o.evidence.methods)),
+        pegs=Table.from_rows(PEG_SCHEMA, peg_rows(snapshot, settings)),
+        dependence_pairs=dependence_pairs,
         assets={name: model for name, model in models.items() if ":" not in name},
         pairs={name: model for name, model in models.items() if ":" in name},
         dependence=dependence,

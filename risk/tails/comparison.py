@@ -198,6 +198,36 @@ def understatement(tracks: MethodTracks) -> tuple[Understatement, ...]:
     return tuple(rows)
 
 
+METHOD_SCHEMA = {
+    "subject": "str", "method": "str", "confidence": "f8", "n": "i8", "exceedances": "i8", "expected": "f8",
+    "factor": "f8", "relative_to_careful": "f8", "status": "str",
+}  # fmt: skip
+"""One-step quantiles of falls; see `Understatement`. A `factor` above 1 says by how much a method understated; it is 0,
+and the status says so, where there is none."""
+NO_FACTOR = "too few bars for a factor"
+
+
+def method_rows(subject: str, returns: FloatArray, *, window: int, refit_every: int) -> tuple[tuple[object, ...], ...]:
+    """Rows of `METHOD_SCHEMA`; none where history does not reach a quarter of the window beyond it."""
+    if len(returns) < window + window // 4:
+        return ()
+    try:
+        tracks = compare_methods(returns, window=window, refit_every=refit_every)
+    except RefusalError:
+        return ()
+    rows = []
+    for row in understatement(tracks):
+        known = math.isfinite(row.factor)
+        notes = [f"{tracks.n_carried} refits failed"] * (tracks.n_carried > 0) + [NO_FACTOR] * (not known)
+        rows.append(
+            (
+                subject, str(row.method), row.confidence, row.n, row.exceedances, row.expected,
+                row.factor if known else 0.0, row.relative_to_careful, ", ".join(notes) or "ok",
+            )
+        )  # fmt: skip
+    return tuple(rows)
+
+
 def _mean_equation(sample: FloatArray) -> tuple[float, float]:
     """Slope and intercept of a least-squares AR(1)."""
     before, after = sample[:-1], sample[1:]

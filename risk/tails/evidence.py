@@ -14,15 +14,20 @@ from risk.market import FloatArray, IntArray
 from risk.settings import Settings
 from risk.streams import stream
 from risk.tails.states import parameter_prior
+from risk.units import DAY
 from risk.validation.assumptions import AssumptionTest, residual_tests
 from risk.validation.coverage import coverage_test
-from risk.validation.inventory import RESIDUAL_ASSUMPTIONS
+from risk.validation.inventory import CARDS, RESIDUAL_ASSUMPTIONS, STABILITY_ASSUMPTIONS
 from risk.validation.scores import quantile_loss
-from risk.validation.stability import standing_alarm
-from risk.volatility.forecasters import Priors
+from risk.validation.stability import nyblom_test, score_cusum_test, standing_alarm
+from risk.volatility.coordinates import FORMS
+from risk.volatility.forecast import innovations_of
+from risk.volatility.forecasters import DRIVES_PATHS, Priors
 from risk.volatility.models import FitResult, ParameterPrior, VolatilityModel
 from risk.volatility.prior import load_prior
-from risk.volatility.race import BENCHMARK, Race, WalkForward, race, walk_forward
+from risk.volatility.race import BENCHMARK, Race, WalkForward, choose, race, walk_forward
+from risk.volatility.seasonality import factors_in_time
+from risk.volatility.standard_errors import parameter_scores
 
 MINIMUM_RACE = 250
 """Bars out of sample below which models are not raced: the hurdle would lie far inside the noise."""
@@ -65,6 +70,8 @@ ASSUMPTION_SCHEMA = {
 }  # fmt: skip
 """Of every model that was fitted, and of the ``shocks`` that paths are drawn from; `risk.validation.inventory`."""
 
+_RESIDUAL = {assumption.test for assumption in RESIDUAL_ASSUMPTIONS}
+
 
 @dataclass(frozen=True, slots=True)
 class EvidenceRows:
@@ -74,6 +81,8 @@ class EvidenceRows:
     track_record: tuple[Row, ...] = ()
     exceptions: tuple[Row, ...] = ()
     assumptions: tuple[Row, ...] = ()
+    term_structure: tuple[Row, ...] = ()
+    methods: tuple[Row, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +97,24 @@ class RaceResult:
         None where there was no race.
     alarm
         Position in the walk of the alarm after which the benchmark stands in; None without one.
+    paths
+        The model that paths are made with: the winner, or the best in the confidence set that can drive paths.
     """
 
     winner: str
     walk: WalkForward | None = None
     summary: Race | None = None
     alarm: int | None = None
+
+    @property
+    def paths(self) -> VolatilityModel:
+        """See the class."""
+        if self.summary is None or self.winner in DRIVES_PATHS:
+            return VolatilityModel(self.winner)
+        means = {entry.model: -entry.log_score for entry in self.summary.entries}
+        return VolatilityModel(
+            choose(means, [e.model for e in self.summary.entries if e.in_set and e.model in DRIVES_PATHS])
+        )
 
 
 def run_race(
@@ -116,6 +137,7 @@ def run_race(
         walk = walk_forward(
             returns, kinds, window=models.walk_forward_window, refit_every=models.refit_interval,
             confidences=levels, priors=priors_known(observed_at, interval),
+            factors=hour_factors(observed_at, returns, interval, settings, start=models.walk_forward_window),
         )  # fmt: skip
     except RefusalError:
         return RaceResult(default)
@@ -123,6 +145,17 @@ def run_race(
     hits = walk.tracks[summary.winner].exceptions_long[:, walk.confidences.index(EXCEPTION_CONFIDENCE)]
     alarm = standing_alarm(hits, 1.0 - EXCEPTION_CONFIDENCE, run_length=RUN_LENGTH, probation=MINIMUM_RACE)
     return RaceResult(summary.winner if alarm is None else BENCHMARK, walk, summary, alarm)
+
+
+def hour_factors(
+    observed_at: IntArray, returns: FloatArray, interval: int, settings: Settings, *, start: int
+) -> FloatArray | None:
+    """Hour-of-day factors known before each bar of a walk from `start` on; None for bars of a day or longer."""
+    if interval >= DAY:
+        return None
+    models = settings.models
+    refits = range(start, len(returns), models.refit_interval)
+    return factors_in_time(observed_at, returns, refits, window=max(models.walk_forward_window, start))
 
 
 def priors_known(observed_at: IntArray, interval: int) -> Priors:
@@ -151,8 +184,9 @@ def evidence_rows(
     result: RaceResult,
     fits: Mapping[VolatilityModel, FitResult],
     shocks: FloatArray,
+    returns: FloatArray,
 ) -> EvidenceRows:
-    """All rows of one subject; `shocks` are the quantiles that its paths are drawn from."""
+    """All rows of one subject; `shocks` are the quantiles that its paths are drawn from, `returns` those fitted."""
     walk = result.walk
     return EvidenceRows(
         race=_race_rows(subject, result, fits),
@@ -160,7 +194,8 @@ def evidence_rows(
         exceptions=() if walk is None else _exception_rows(subject, observed_at, walk, result.winner),
         assumptions=(
             *(row for kind, found in fits.items() if found.usable for row in _residual_rows(subject, kind, found)),
-            _shock_row(subject, fits[VolatilityModel(result.winner)], shocks),
+            *(row for kind, found in fits.items() for row in stability_rows(subject, str(kind), found, returns)),
+            _shock_row(subject, fits[result.paths], shocks),
         ),
     )
 
@@ -177,6 +212,8 @@ def _race_rows(subject: str, result: RaceResult, fits: Mapping[VolatilityModel, 
         status = f"fit {fits[VolatilityModel(entry.model)].status}"
         if not entry.has_density:
             status += ", quantiles only"
+        if entry.model == result.winner != result.paths:
+            status += f", paths are of {result.paths}"
         if result.alarm is not None and entry.model == result.summary.winner:
             status += f", {DECAYED}"
         if track.n_carried:
@@ -232,11 +269,33 @@ def _exception_rows(subject: str, observed_at: IntArray, walk: WalkForward, winn
 def _residual_rows(subject: str, model: str, fit: FitResult) -> tuple[Row, ...]:
     """Tests of a model's residuals; one that cannot be tested (a run of equal prices, say) says so."""
     try:
-        tests = residual_tests(fit.residuals, fit.parameters["nu"])
+        tests = residual_tests(fit.residuals, innovations_of(fit))
     except DataError as error:
         reason = f"not testable: {error.message}"
-        return tuple((subject, a.text, a.test, 0.0, 1.0, reason, str(model)) for a in RESIDUAL_ASSUMPTIONS)
+        return tuple(
+            (subject, a.text, a.test, 0.0, 1.0, reason, str(model))
+            for a in CARDS[model].assumptions
+            if a.test in _RESIDUAL
+        )
     return tuple((subject, t.assumption, t.test, t.statistic, t.p_value, t.verdict(), str(model)) for t in tests)
+
+
+def stability_rows(subject: str, model: str, fit: FitResult, returns: FloatArray) -> tuple[Row, ...]:
+    """Tests of constant parameters by the scores of a fit of the kernel; none for other models."""
+    if fit.model not in FORMS:
+        return ()
+    try:
+        names, scores = parameter_scores(fit, returns)
+        tests = [nyblom_test(scores), score_cusum_test(scores)]
+    except (DataError, RefusalError) as error:
+        reason = f"not testable: {error.message}"
+        return tuple((subject, a.text, a.test, 0.0, 1.0, reason, model) for a in STABILITY_ASSUMPTIONS)
+    said = f" ({', '.join(names)})"
+    made = [
+        AssumptionTest(a.text + said, a.test, float(test.statistic), float(test.p_value))
+        for a, test in zip(STABILITY_ASSUMPTIONS, tests, strict=True)
+    ]
+    return tuple((subject, t.assumption, t.test, t.statistic, t.p_value, t.verdict(), model) for t in made)
 
 
 def _shock_row(subject: str, fit: FitResult, shocks: FloatArray) -> Row:

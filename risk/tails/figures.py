@@ -43,12 +43,21 @@ class FigureRequest:
         Of the settings.
     seed
         Of the run.
+    life
+        A further confidence of each horizon, in the order of `horizons`, for falls and rises over a parameter's life
+        (`risk.tails.combination.life_confidence`); empty for none.
     """
 
     confidences: tuple[float, ...]
     horizons: tuple[int, ...]
     n_paths_per_draw: int
     seed: int
+    life: tuple[float, ...] = ()
+
+    def confidences_over(self, bars: int) -> tuple[float, ...]:
+        """Confidences asked for over one of the horizons, ascending."""
+        own = () if not self.life else (self.life[self.horizons.index(bars)],)
+        return tuple(sorted({*self.confidences, *own}))
 
 
 class Estimate(NamedTuple):
@@ -133,11 +142,12 @@ def simulated_figures(
     n_draws = len(model.draws)
     figures = []
     for bars in request.horizons:
+        levels = request.confidences_over(bars)
         for side in Side:
             ends = [simple_loss(run[:, bars], side) for run in runs]
             worst = [simple_loss(found[side][:, bars], side) for found in extremes]
-            quantile, shortfall = _values_and_bands(ends, n_draws, request.confidences)
-            drawdown, _ = _values_and_bands(worst, n_draws, request.confidences)
+            quantile, shortfall = _values_and_bands(ends, n_draws, levels)
+            drawdown, _ = _values_and_bands(worst, n_draws, levels)
             for measure, table in (
                 (Measure.VALUE_AT_RISK, quantile),
                 (Measure.EXPECTED_SHORTFALL, shortfall),
@@ -145,7 +155,7 @@ def simulated_figures(
             ):
                 figures += [
                     figure(model, measure, confidence, bars, side, start, estimate)
-                    for confidence, estimate in zip(request.confidences, table, strict=True)
+                    for confidence, estimate in zip(levels, table, strict=True)
                 ]
     return figures
 

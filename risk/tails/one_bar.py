@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from risk.calibration import Measure, RiskFigure, Side, SubjectModel
-from risk.market import FloatArray
+from risk.market import FloatArray, IntArray
 from risk.streams import stream
 from risk.tails.figures import LOG_MOVE_CAP, Estimate, FigureRequest, figure, simple_loss, tail_statistics
 from risk.tails.horizon import stream_subject
@@ -78,15 +78,11 @@ def volatility_figure(model: SubjectModel, variance: FloatArray, *, method: str)
 def historical_figures(model: SubjectModel, request: FigureRequest) -> list[RiskFigure]:
     """Figures of the sample's own bars, with bands from a circular block bootstrap (Politis and Romano 1992).
 
-    Blocks are 2 n^(1/3) bars long: the rate of Hall, Horowitz and Jing (1995), doubled to keep most of the
-    clustering.
+    See `block_samples`.
     """
     returns = model.returns
-    n = len(returns)
-    length = max(1, round(2.0 * n ** (1.0 / 3.0)))
     generator = stream(request.seed, "bootstrap", stream_subject(model.collateral, model.debt))
-    first = generator.integers(n, size=(BOOTSTRAP_SAMPLES, -(-n // length), 1))
-    index = ((first + np.arange(length)) % n).reshape(BOOTSTRAP_SAMPLES, -1)[:, :n]
+    index = block_samples(len(returns), generator)
     figures = []
     for side in Side:
         losses = simple_loss(returns, side)
@@ -98,6 +94,18 @@ def historical_figures(model: SubjectModel, request: FigureRequest) -> list[Risk
                 figures.append(figure(model, measure, confidence, 1, side, "historical", estimate))
     estimate = Estimate(float(returns.std()), *interval(returns[index].std(axis=1)))
     return [*figures, figure(model, Measure.VOLATILITY, 0.0, 1, Side.DOWN, "historical", estimate)]
+
+
+def block_samples(n: int, generator: np.random.Generator) -> IntArray:
+    """Positions (BOOTSTRAP_SAMPLES, n) of a circular block bootstrap.
+
+    Blocks are 2 n^(1/3) bars long: the rate of Hall, Horowitz and Jing (1995), doubled to keep most of the
+    clustering.
+    """
+    length = max(1, round(2.0 * n ** (1.0 / 3.0)))
+    first = generator.integers(n, size=(BOOTSTRAP_SAMPLES, -(-n // length), 1))
+    index: IntArray = ((first + np.arange(length)) % n).reshape(BOOTSTRAP_SAMPLES, -1)[:, :n]
+    return index
 
 
 def _mean_beyond(probability: FloatArray, mu: FloatArray, scale: FloatArray, nu: FloatArray, side: Side) -> FloatArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from risk.market import FloatArray
+from risk.volatility.constant import draw_constant
 from risk.volatility.engine import filter_variances
 from risk.volatility.models import FitResult, ParameterPrior, VolatilityModel
 from risk.volatility.plain import student_log_density
@@ -28,6 +29,8 @@ def posterior_draws(
 
     Of ewma_t only nu is uncertain: its draws come from the posterior on a grid, under a prior uniform in 1 / nu.
     """
+    if fit.model is VolatilityModel.CONSTANT_T:
+        return draw_constant(fit, returns, generator=generator, n_draws=n_draws)
     if fit.model is not VolatilityModel.EWMA_T:
         draws = draw_posterior(fit, returns, generator=generator, prior=prior, n_draws=n_draws)
         return np.column_stack([draws.parameters, draws.next_variances])
@@ -53,8 +56,8 @@ def residuals_by_draw(fit: FitResult, returns: FloatArray, draws: FloatArray) ->
 
 
 def parameter_prior(prior: PooledPrior, kind: VolatilityModel, interval: int) -> ParameterPrior | None:
-    """The vintage's prior for a model; None for ewma_t, and for bars of another length than the pool's."""
-    if kind is VolatilityModel.EWMA_T or interval != prior.bar_seconds:
+    """The vintage's prior for a model; None where the pool has none, and for bars of another length than the pool's."""
+    if kind not in prior.means or interval != prior.bar_seconds:
         return None
     return prior.parameters(kind)
 

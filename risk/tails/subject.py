@@ -10,11 +10,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from risk.calibration import RiskFigure, SubjectModel
+from risk.calibration import SHORT_HISTORY_NOTE, RiskFigure, SubjectModel
 from risk.errors import DataError, RefusalError
 from risk.market import FloatArray, IntArray, PriceSeries
 from risk.settings import Backing, Settings
 from risk.streams import stream
+from risk.tails.comparison import method_rows
 from risk.tails.evidence import EvidenceRows, evidence_rows, run_race
 from risk.tails.figures import FigureRequest, simulated_figures
 from risk.tails.horizon import bars_of, stream_subject
@@ -29,6 +30,9 @@ from risk.tails.states import (
     residuals_by_draw,
     starting_variances,
 )
+from risk.tails.term_structure import life_confidences, term_rows
+from risk.units import DAY
+from risk.volatility.forecasters import DRIVES_PATHS
 from risk.volatility.models import FitResult, FitStatus, VolatilityModel, fit
 from risk.volatility.prior import PooledPrior, load_prior
 
@@ -166,7 +170,7 @@ def _calibrate(task: SubjectTask, settings: Settings) -> SubjectOutcome:
     priors = {kind: parameter_prior(prior, kind, task.series.interval) for kind in kinds}
     fits = {kind: fit(kind, returns, prior=priors[kind]) for kind in kinds}
     result = run_race(observed_at, returns, kinds, task.series.interval, settings)
-    winner = VolatilityModel(result.winner)
+    winner = result.paths
     best = fits[winner]
     if best.status not in (FitStatus.CONVERGED, FitStatus.BOUNDARY):
         raise RefusalError(f"the fit of {winner} ended as {best.status}")
@@ -180,27 +184,44 @@ def _calibrate(task: SubjectTask, settings: Settings) -> SubjectOutcome:
             n_draws=settings.models.posterior_draws,
         )
         for kind, found in fits.items()
-        if found.usable
+        if found.usable and kind in DRIVES_PATHS
     }
     shocks = fit_shocks(best.residuals, prior=prior)
     model = _path_model(task, settings, prior, best, draws[winner], shocks, observed_at, returns)
     if result.walk is None:
         model = _noted(model, "not_raced")
+    if task.series.interval < DAY:
+        # Raced on returns over their hour's factor; paths have none, which is exact over whole days only.
+        model = _noted(model, "hour_factors_not_in_paths")
+    if result.winner != winner:
+        model = _noted(model, f"{result.winner}_drives_no_paths")
     request = figure_request(task, settings)
+    life = life_confidences(settings, request.horizons, task.series.interval)
     residuals = residuals_by_draw(best, returns, draws[winner])
     shock_draws = shocks.draws(stream(settings.seed, "shocks", name), residuals)
+    conditional = simulated_figures(model, shock_draws, replace(request, life=life), start="conditional")
     figures = [
-        *simulated_figures(model, shock_draws, request, start="conditional"),
+        *(figure for figure in conditional if figure.confidence in request.confidences),
         *simulated_figures(model, shock_draws, request, start="through_the_cycle"),
         volatility_figure(model, model.draws[:, 6], method="conditional"),
         *historical_figures(model, request),
     ]
     for kind, rows in draws.items():
+        if fits[kind].skew != 0.0:
+            continue  # the closed form is of Student-t; paths take their shocks from residuals, skew and all
         labelled = _noted(model, "not_converged") if fits[kind].status is FitStatus.NOT_CONVERGED else model
         if result.summary is not None and not result.summary.entry(kind).in_set:
             labelled = _noted(labelled, "outside_confidence_set")
         figures += parametric_figures(labelled, rows, method=str(kind), confidences=request.confidences)
-    evidence = evidence_rows(task.subject, observed_at, result, fits, model.shocks)
+    evidence = evidence_rows(task.subject, observed_at, result, fits, model.shocks, returns)
+    evidence = replace(
+        evidence,
+        term_structure=term_rows(model, conditional, replace(request, life=life)),
+        methods=() if ":" in task.subject else method_rows(
+            task.subject, returns, window=settings.models.walk_forward_window,
+            refit_every=settings.models.refit_interval,
+        ),
+    )  # fmt: skip
     return SubjectOutcome(task.subject, model, tuple(figures), evidence)
 
 
@@ -219,7 +240,7 @@ def _path_model(
     level = float(best.variances.mean())
     bounded, share = bound_persistence(draws, quantiles, level, persistence_bound(prior, interval))
     notes = {
-        "short_history": len(returns) < SHORT_HISTORY,
+        SHORT_HISTORY_NOTE: len(returns) < SHORT_HISTORY,
         "stale": task.as_of - int(observed_at[-1]) > STALE_BARS * interval,
         shocks.status: shocks.status != "ok",
         "persistence_bounded": share > 0.5,

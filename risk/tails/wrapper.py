@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from risk.errors import DataError, RefusalError
-from risk.market import FloatArray
+from risk.market import NUMERAIRE, FloatArray, MarketSnapshot
+from risk.settings import Settings
 
 MINIMUM_BARS = 60
 
@@ -44,13 +45,13 @@ class Tracking:
     half_life_bars: float
 
 
-def tracking(wrapper: FloatArray, underlying: FloatArray, *, drift: bool = False) -> Tracking:
+def tracking(wrapper: FloatArray, underlying: FloatArray | None, *, drift: bool = False) -> Tracking:
     """Measure how a wrapper tracks.
 
     Parameters
     ----------
     wrapper, underlying
-        (n,) prices at the same bars; positive.
+        (n,) prices at the same bars; positive. No underlying is the unit of account itself, one throughout.
     drift
         Take a linear trend out of the log ratio first, for tokens whose ratio accrues.
 
@@ -62,12 +63,13 @@ def tracking(wrapper: FloatArray, underlying: FloatArray, *, drift: bool = False
         Fewer than 60 bars, or an underlying that has stopped trading (no change in the last 60 bars): a ratio to a
         price that stands still measures nothing.
     """
-    above, below = np.asarray(wrapper, dtype=np.float64), np.asarray(underlying, dtype=np.float64)
+    above = np.asarray(wrapper, dtype=np.float64)
+    below = np.ones_like(above) if underlying is None else np.asarray(underlying, dtype=np.float64)
     good = above.shape == below.shape and above.ndim == 1
     if not good or not all((np.isfinite(p) & (p > 0.0)).all() for p in (above, below)):
         raise DataError("wrapper and underlying are finite positive prices at the same bars", field="wrapper")
     n = above.size
-    if n < MINIMUM_BARS or np.ptp(below[-MINIMUM_BARS:]) == 0.0:
+    if n < MINIMUM_BARS or (underlying is not None and np.ptp(below[-MINIMUM_BARS:]) == 0.0):
         raise RefusalError(f"tracking needs {MINIMUM_BARS} bars of an underlying that trades", field="wrapper", value=n)
     ratio = np.log(above / below)
     steps = np.arange(n)
@@ -94,3 +96,41 @@ def tracking(wrapper: FloatArray, underlying: FloatArray, *, drift: bool = False
         reversion_error=error,
         half_life_bars=half_life,
     )
+
+
+PEG_SCHEMA = {
+    "asset": "str", "peg": "str", "n_observations": "i8", "mean_gap": "f8", "tracking_error": "f8", "worst_gap": "f8",
+    "reversion": "f8", "reversion_error": "f8", "half_life": "f8", "status": "str",
+}  # fmt: skip
+"""See `Tracking`; gaps are log ratios, the half-life is in seconds, and 0 where the status says that gaps
+are not seen to close."""
+
+NEVER_CLOSES = "gaps_not_seen_to_close"
+
+
+def peg_rows(snapshot: MarketSnapshot, settings: Settings) -> tuple[tuple[object, ...], ...]:
+    """A row for every asset with a peg and closes, about its gap to what it stands for.
+
+    A wrapper of a token that accrues (of any asset but the unit of account) has its trend taken out first.
+    """
+    rows: list[tuple[object, ...]] = []
+    for name, asset in sorted(settings.assets.items()):
+        if asset.peg is None or name not in snapshot.assets:
+            continue
+        try:
+            series = (snapshot.close(name) if asset.peg == NUMERAIRE else snapshot.pair(name, asset.peg)).as_of(
+                snapshot.as_of
+            )
+            found = tracking(series.value, None, drift=asset.peg != NUMERAIRE)
+        except (DataError, RefusalError) as error:
+            rows.append((name, asset.peg, 0, *[0.0] * 6, error.message))
+            continue
+        closes = math.isfinite(found.half_life_bars)
+        half_life = found.half_life_bars * series.interval if closes else 0.0
+        rows.append(
+            (
+                name, asset.peg, found.n_observations, found.mean_gap, found.tracking_error, found.worst_gap,
+                found.reversion, found.reversion_error, half_life, "ok" if closes else NEVER_CLOSES,
+            )
+        )  # fmt: skip
+    return tuple(rows)

@@ -8,11 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import chdtrc, kolmogorov, stdtr
+from scipy.special import chdtrc, kolmogorov
 
 from risk.errors import DataError
 from risk.market import FloatArray
 from risk.validation.stability import nyblom_test
+from risk.volatility.innovations import Innovations
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,26 +102,19 @@ def uniformity(probabilities: FloatArray) -> tuple[float, float]:
     return distance, float(kolmogorov((root + 0.12 + 0.11 / root) * distance))
 
 
-def residual_tests(residuals: FloatArray, degrees_of_freedom: float) -> tuple[AssumptionTest, ...]:
-    """The tests of one model's standardised residuals (n,), t with unit variance by assumption."""
-    z, nu = np.asarray(residuals, dtype=np.float64), degrees_of_freedom
-    transform = stdtr(degrees_of_freedom, z * np.sqrt(degrees_of_freedom / (degrees_of_freedom - 2.0)))
+def residual_tests(residuals: FloatArray, law: Innovations) -> tuple[AssumptionTest, ...]:
+    """The tests of one model's standardised residuals (n,), which have this law by assumption."""
+    z = np.asarray(residuals, dtype=np.float64)
+    # The derivative (n, 1) of each residual's log density in the log of its variance.
+    score = -0.5 * (1.0 + z * law.log_density_slope(z))[:, None]
+    name = "skewed Student-t" if law.skew != 0.0 else "Student-t"
     return (
         AssumptionTest("residuals are not autocorrelated", "Ljung-Box, 10 lags", *ljung_box(z)),
         AssumptionTest("no volatility clustering is left", "Ljung-Box of squares, 10 lags", *ljung_box(z**2)),
         AssumptionTest("no ARCH effect is left", "ARCH-LM, 5 lags", *arch_lm(z)),
-        AssumptionTest("residuals are Student-t", "Kolmogorov-Smirnov of the PIT", *uniformity(transform)),
-        AssumptionTest(
-            "the level of variance does not drift", "Nyblom, scale score", *nyblom_test(_scale_score(z, nu))[:2]
-        ),
+        AssumptionTest(f"residuals are {name}", "Kolmogorov-Smirnov of the PIT", *uniformity(law.distribution(z))),
+        AssumptionTest("the level of variance does not drift", "Nyblom, scale score", *nyblom_test(score)[:2]),
     )
-
-
-def _scale_score(residuals: FloatArray, nu: float) -> FloatArray:
-    """Derivative (n, 1) of each residual's log density in the log of its variance."""
-    squares = residuals[:, None] ** 2
-    score: FloatArray = 0.5 * ((nu + 1.0) * squares / (nu - 2.0 + squares) - 1.0)
-    return score
 
 
 def _centred(values: FloatArray, minimum: int) -> FloatArray:

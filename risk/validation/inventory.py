@@ -7,7 +7,7 @@ card here; so has every other model that a figure rests on.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from risk.artifact import Table
@@ -65,6 +65,16 @@ RESIDUAL_ASSUMPTIONS = (
     Assumption("residuals are Student-t", "Kolmogorov-Smirnov of the PIT"),
     Assumption("the level of variance does not drift", "Nyblom, scale score"),
 )
+STABILITY_ASSUMPTIONS = (
+    Assumption("parameters do not wander", "Nyblom, all parameters"),
+    Assumption("parameters have no lasting break", "score CUSUM, all parameters"),
+)
+"""Of the models of the kernel, whose scores are analytic."""
+_SKEWED = tuple(
+    replace(a, text="residuals are skewed Student-t") if a.text == "residuals are Student-t" else a
+    for a in RESIDUAL_ASSUMPTIONS
+)
+_NO_PATHS = "Drives no paths: where it wins, paths are those of the best model in the set that can."
 _SHORT = "Fewer than 60 returns (30 with a pooled prior): refused."
 
 _CARDS = (
@@ -80,11 +90,19 @@ _CARDS = (
         ),
     ),
     ModelCard(
+        "constant_t",
+        "1",
+        "Simplest entrant: wins where returns are independent.",
+        "Student-t by maximum likelihood; posterior by sampling-importance resampling (Rubin 1988)",
+        (*RESIDUAL_ASSUMPTIONS, Assumption("variance never changes")),
+        ("Wherever volatility clusters: exceptions come in runs.", _SHORT),
+    ),
+    ModelCard(
         "garch_t",
         "1",
         "Default volatility of one bar, and of paths.",
         "Bollerslev (1987)",
-        (*RESIDUAL_ASSUMPTIONS, Assumption("falls and rises move variance alike")),
+        (*RESIDUAL_ASSUMPTIONS, *STABILITY_ASSUMPTIONS, Assumption("falls and rises move variance alike")),
         (
             "Stablecoins: their prices are rounded and revert, and exceptions are too many.",
             "Hourly bars without hour-of-day factors: exceptions are too many.",
@@ -97,8 +115,59 @@ _CARDS = (
         "1",
         "Challenger with leverage.",
         "Glosten, Jagannathan and Runkle (1993)",
-        (*RESIDUAL_ASSUMPTIONS, Assumption("the extra weight of a fall is constant")),
+        (*RESIDUAL_ASSUMPTIONS, *STABILITY_ASSUMPTIONS, Assumption("the extra weight of a fall is constant")),
         ("Leverage did not pay out of sample on crypto: used where it wins the race only.", _SHORT),
+    ),
+    *(
+        ModelCard(
+            f"{base}_skewt",
+            "1",
+            "Challenger with skewed innovations.",
+            "Hansen (1994)",
+            (*_SKEWED, *STABILITY_ASSUMPTIONS, Assumption("skew is constant")),
+            ("Skew did not pay out of sample on crypto: used where it wins the race only.", _SHORT),
+        )
+        for base in ("garch", "gjr")
+    ),
+    ModelCard(
+        "score_t",
+        "1",
+        "Challenger that single outliers move less.",
+        "Creal, Koopman and Lucas (2013)",
+        (
+            *RESIDUAL_ASSUMPTIONS,
+            *STABILITY_ASSUMPTIONS,
+            Assumption("the same nu shapes the tail and the weight of an outlier"),
+        ),
+        (_NO_PATHS, _SHORT),
+    ),
+    ModelCard(
+        "egarch_t",
+        "1",
+        "Challenger in the logarithm of the variance.",
+        "Nelson (1991)",
+        (*RESIDUAL_ASSUMPTIONS, Assumption("shocks move the logarithm of the variance in proportion")),
+        (_NO_PATHS, _SHORT),
+    ),
+    ModelCard(
+        "component_t",
+        "1",
+        "Challenger with a long-run and a short-run variance.",
+        "Engle and Lee (1999)",
+        (*RESIDUAL_ASSUMPTIONS, Assumption("the long-run part forgets at one constant rate")),
+        (_NO_PATHS, "Seven parameters: weakly identified on less than a few years of days.", _SHORT),
+    ),
+    ModelCard(
+        "hour_factors",
+        "1",
+        "Volatility by hour of the day, for bars shorter than a day.",
+        "Andersen and Bollerslev (1997), shrunk as James and Stein (1961)",
+        (Assumption("the profile of a day stands still over a window"), Assumption("all days of a week are alike")),
+        (
+            "Fewer than 30 bars in an hour: no factor is applied.",
+            "Paths of a calibration: they have no factors, so horizons within a day are those of an average hour.",
+            "Moves at known times, such as announcements, that no daily profile holds.",
+        ),
     ),
     ModelCard(
         "shocks",

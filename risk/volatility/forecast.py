@@ -102,8 +102,9 @@ def following_variances(fit: FitResult, returns: Array) -> Array:
     ndarray of shape (m + 1,)
         Read-only; the first is `fit.last_variance`, the last the forecast after all of `returns`.
     """
-    if fit.model in FORMS or fit.model is VolatilityModel.EWMA_T:
-        model = VolatilityModel.GARCH_T if fit.model is VolatilityModel.EWMA_T else fit.model
+    plain = fit.model in (VolatilityModel.EWMA_T, VolatilityModel.CONSTANT_T)
+    if fit.model in FORMS or plain:
+        model = VolatilityModel.GARCH_T if plain else fit.model
         return read_only(extend_variances(fit.vector, fit.last_variance, returns, model=model))
     from risk.volatility.further import extend_further
 

@@ -1,6 +1,6 @@
 """What takes part in the race: forecasters, and the predictive law of every bar that they answer with.
 
-A new model races when it has a `Forecaster` and a line in `FORECASTERS`.
+A new model races when it has a `Forecaster` and a line in `FORECASTERS`. Laws are in `risk.volatility.laws`.
 """
 
 from __future__ import annotations
@@ -11,82 +11,24 @@ from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
-from scipy.special import gammaln, stdtr, stdtrit
 
 from risk.errors import DataError, RefusalError
-from risk.validation.scores import crps_student, log_score_student
+from risk.volatility.coordinates import FORMS
 from risk.volatility.engine import refit_rolling
-from risk.volatility.models import Array, FitResult, FitStatus, ParameterPrior, VolatilityModel, fit, read_only
+from risk.volatility.forecast import following_variances, innovations_of
+from risk.volatility.laws import BlockLaw, PredictiveLaw, StudentLaw
+from risk.volatility.models import (
+    Array,
+    FitResult,
+    FitStatus,
+    ParameterPrior,
+    VolatilityModel,
+    fit,
+    read_only,
+)
 
 Priors = Callable[[VolatilityModel, int], ParameterPrior | None]
 """From a model and the position of a refit to the prior known by then."""
-
-
-class PredictiveLaw(Protocol):
-    """Distributions of n bars, forecast one step ahead; log returns."""
-
-    def quantile(self, probability: float) -> Array:
-        """Quantiles of shape (n,)."""
-        ...
-
-    def shortfall(self, confidence: float, *, rise: bool) -> Array:
-        """Mean loss (n,) beyond the quantile at `confidence`: of falls, or of rises; positive is bad."""
-        ...
-
-    def log_density(self, returns: Array) -> Array | None:
-        """Log density (n,) of what came, in nats; None where the model forecasts quantiles only."""
-        ...
-
-    def crps(self, returns: Array) -> Array | None:
-        """Continuous ranked probability score (n,); None as above."""
-        ...
-
-    def transform(self, returns: Array) -> Array | None:
-        """Probability integral transforms (n,) of what came; None as above."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class StudentLaw:
-    """Student-t laws by location, deviation (of the law, not its scale) and degrees of freedom, each (n,)."""
-
-    location: Array
-    deviation: Array
-    nu: Array
-
-    def __post_init__(self) -> None:
-        for name in ("location", "deviation", "nu"):
-            object.__setattr__(self, name, read_only(getattr(self, name)))
-
-    @property
-    def scale(self) -> Array:
-        """Scale (n,) of the standard t."""
-        scale: Array = self.deviation * np.sqrt((self.nu - 2.0) / self.nu)
-        return scale
-
-    def quantile(self, probability: float) -> Array:
-        """Quantiles of shape (n,)."""
-        quantile: Array = self.location + self.deviation * student_quantile(self.nu, probability)
-        return quantile
-
-    def shortfall(self, confidence: float, *, rise: bool) -> Array:
-        """Mean log loss (n,) beyond the quantile at `confidence`."""
-        centre = self.location if rise else -self.location
-        mean: Array = centre + self.deviation * student_shortfall(self.nu, confidence)
-        return mean
-
-    def log_density(self, returns: Array) -> Array:
-        """Log density (n,) of what came, in nats."""
-        return -log_score_student(returns, self.nu, self.location, self.scale)
-
-    def crps(self, returns: Array) -> Array:
-        """Continuous ranked probability score (n,)."""
-        return crps_student(returns, self.nu, self.location, self.scale)
-
-    def transform(self, returns: Array) -> Array:
-        """Probability integral transforms (n,) of what came."""
-        u: Array = stdtr(self.nu, (returns - self.location) / self.scale)
-        return u
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +90,7 @@ class Forecaster(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RecursiveForecaster:
-    """Forecaster of ewma_t, garch_t and gjr_t, which share one recursion of the variance."""
+    """Forecaster of ewma_t, constant_t, garch_t and gjr_t, which share one recursion of the variance."""
 
     model: VolatilityModel
     priors: Priors | None = None
@@ -161,20 +103,13 @@ class RecursiveForecaster:
 
     @property
     def n_parameters(self) -> int:
-        """Of ewma_t only the degrees of freedom are estimated; the mean, omega, alpha, gamma, beta, nu of gjr_t."""
-        return {VolatilityModel.EWMA_T: 1, VolatilityModel.GARCH_T: 5, VolatilityModel.GJR_T: 6}[self.model]
+        """Number of parameters estimated from a window."""
+        return N_PARAMETERS[self.model]
 
     def forecast(self, returns: Array, refits: Sequence[int], *, window: int) -> Forecasts:
         """See `Forecaster.forecast`."""
-        fits = self._fits(returns, refits, window)
+        fits = _window_fits(self.model, returns, refits, window, priors=self.priors, decay=self.decay)
         first = refits[0]
-        if not fits[0].usable:
-            raise RefusalError(
-                f"{self.model} cannot be fitted on the first window ({fits[0].status})",
-                field="window",
-                value=first,
-                remedy="use a longer window",
-            )
         n = returns.size - first
         h, mu, nu = (np.empty(n) for _ in range(3))
         last, variance = fits[0], fits[0].last_variance
@@ -196,19 +131,104 @@ class RecursiveForecaster:
             n_carried=sum(1 for result in fits if not result.usable),
         )
 
-    def _fits(self, returns: Array, refits: Sequence[int], window: int) -> tuple[FitResult, ...]:
-        if self.model is VolatilityModel.EWMA_T:
-            return tuple(
-                fit(self.model, returns[max(origin - window, 0) : origin], decay=self.decay) for origin in refits
-            )
-        prior = [None if self.priors is None else self.priors(self.model, origin) for origin in refits]
+
+@dataclass(frozen=True, slots=True)
+class FittedForecaster:
+    """Forecaster of any other model that `fit` knows: the variances that follow its last usable fit."""
+
+    model: VolatilityModel
+    priors: Priors | None = None
+    decay: float = 0.94
+
+    @property
+    def name(self) -> VolatilityModel:
+        """The model."""
+        return self.model
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of parameters estimated from a window."""
+        return N_PARAMETERS[self.model]
+
+    def forecast(self, returns: Array, refits: Sequence[int], *, window: int) -> Forecasts:
+        """See `Forecaster.forecast`."""
+        fits = _window_fits(self.model, returns, refits, window, priors=self.priors, decay=self.decay)
+        first = refits[0]
+        h, mu = (np.empty(returns.size - first) for _ in range(2))
+        laws = []
+        last, began = fits[0], first
+        for origin, stop, result in zip(refits, (*refits[1:], returns.size), fits, strict=True):
+            if result.usable:
+                last, began = result, origin
+            block = slice(origin - first, stop - first)
+            h[block] = following_variances(last, returns[began : stop - 1])[origin - began :]
+            mu[block] = last.parameters["mu"]
+            laws.append(innovations_of(last))
+        return Forecasts(
+            law=BlockLaw(mu, np.sqrt(h), tuple(origin - first for origin in refits), tuple(laws)),
+            variances=read_only(h),
+            statuses=tuple(result.status for result in fits),
+            n_carried=sum(1 for result in fits if not result.usable),
+        )
+
+
+def _window_fits(
+    model: VolatilityModel,
+    returns: Array,
+    refits: Sequence[int],
+    window: int,
+    *,
+    priors: Priors | None,
+    decay: float,
+) -> tuple[FitResult, ...]:
+    """Fits of the windows before each refit; the first one is usable."""
+    if model not in FORMS:
+        fits = tuple(fit(model, returns[max(origin - window, 0) : origin], decay=decay) for origin in refits)
+    else:
+        prior = [None if priors is None else priors(model, origin) for origin in refits]
         n_growing = sum(1 for origin in refits if origin < window)
-        growing = refit_rolling(self.model, returns, refits[:n_growing], prior=prior[:n_growing])
-        return growing + refit_rolling(self.model, returns, refits[n_growing:], window=window, prior=prior[n_growing:])
+        growing = refit_rolling(model, returns, refits[:n_growing], prior=prior[:n_growing])
+        fits = growing + refit_rolling(model, returns, refits[n_growing:], window=window, prior=prior[n_growing:])
+    if not fits[0].usable:
+        raise RefusalError(
+            f"{model} cannot be fitted on the first window ({fits[0].status})",
+            field="window",
+            value=refits[0],
+            remedy="use a longer window",
+        )
+    return fits
 
 
+N_PARAMETERS: Mapping[VolatilityModel, int] = MappingProxyType(
+    {
+        VolatilityModel.EWMA_T: 1,
+        VolatilityModel.CONSTANT_T: 3,
+        VolatilityModel.GARCH_T: 5,
+        VolatilityModel.SCORE_T: 5,
+        VolatilityModel.GJR_T: 6,
+        VolatilityModel.GARCH_SKEWT: 6,
+        VolatilityModel.EGARCH_T: 6,
+        VolatilityModel.GJR_SKEWT: 7,
+        VolatilityModel.COMPONENT_T: 7,
+    }
+)
+"""Parameters estimated from a window, mu and nu among them; of ewma_t only nu is."""
+
+DRIVES_PATHS = frozenset(
+    {
+        VolatilityModel.EWMA_T,
+        VolatilityModel.CONSTANT_T,
+        VolatilityModel.GARCH_T,
+        VolatilityModel.GJR_T,
+        VolatilityModel.GARCH_SKEWT,
+        VolatilityModel.GJR_SKEWT,
+    }
+)
+"""Models whose recursion is that of simulated paths; the others race and are shown."""
+
+_RECURSIVE = (VolatilityModel.EWMA_T, VolatilityModel.CONSTANT_T, VolatilityModel.GARCH_T, VolatilityModel.GJR_T)
 FORECASTERS: Mapping[str, Callable[[VolatilityModel, Priors | None, float], Forecaster]] = MappingProxyType(
-    dict.fromkeys((VolatilityModel.EWMA_T, VolatilityModel.GARCH_T, VolatilityModel.GJR_T), RecursiveForecaster)
+    {model: RecursiveForecaster if model in _RECURSIVE else FittedForecaster for model in N_PARAMETERS}
 )
 """How the forecaster of a model is made, from the model, the priors and the decay of ewma_t."""
 
@@ -228,21 +248,3 @@ def forecaster(
     if model not in FORECASTERS:
         raise DataError("no such model can race", field="models", value=model, remedy=f"Of {', '.join(FORECASTERS)}")
     return FORECASTERS[model](VolatilityModel(model), priors, decay)
-
-
-def student_quantile(nu: Array, probability: float) -> Array:
-    """Quantile of Student-t innovations scaled to unit variance, elementwise over `nu` (n,)."""
-    quantile: Array = stdtrit(nu, probability) * np.sqrt((nu - 2.0) / nu)
-    return quantile
-
-
-def student_shortfall(nu: Array, confidence: float) -> Array:
-    """Mean of Student-t innovations of unit variance beyond their quantile at `confidence`, over `nu` (n,).
-
-    McNeil, Frey and Embrechts (2015), example 2.15.
-    """
-    quantile = stdtrit(nu, confidence)
-    log_density = gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * np.log(np.pi * nu)
-    density = np.exp(log_density - 0.5 * (nu + 1) * np.log1p(quantile**2 / nu))
-    mean: Array = density / (1.0 - confidence) * (nu + quantile**2) / (nu - 1.0) * np.sqrt((nu - 2.0) / nu)
-    return mean

@@ -29,14 +29,16 @@ MINIMUM_OBSERVATIONS = 60
 class VolatilityModel(StrEnum):
     """Conditional variance models.
 
-    Innovations are Student-t, or Hansen's skewed t in the `..._skewt` models. `SCORE_T` moves its variance by the
-    score of the t density (Creal, Koopman and Lucas 2013), so that single outliers move it less;
+    `CONSTANT_T` has one variance. Innovations are Student-t, or Hansen's skewed t in the `..._skewt` models. `SCORE_T`
+    moves its variance by the score of the t density (Creal, Koopman and Lucas 2013), so that single outliers move it
+    less;
     `EGARCH_T` moves the logarithm of the variance, `COMPONENT_T` sums a long-run and a short-run part.
     `GARCH_NORMAL` is the Gaussian quasi-likelihood of published benchmarks and filters; its density is never a
     forecast of risk.
     """
 
     EWMA_T = "ewma_t"
+    CONSTANT_T = "constant_t"
     GARCH_T = "garch_t"
     GJR_T = "gjr_t"
     GARCH_SKEWT = "garch_skewt"
@@ -175,7 +177,7 @@ def fit(
     returns : ndarray of shape (n_observations,)
         Log returns per bar as decimal fractions, oldest first.
     prior : ParameterPrior, optional
-        Makes the estimate the posterior mode. The benchmark ewma_t has no free parameters but nu and takes none.
+        Makes the estimate the posterior mode. ewma_t and constant_t take none and ignore it.
     presample : Presample or its name
     decay : float
         Weight of the past in ewma_t; of no effect on the other models.
@@ -197,6 +199,10 @@ def fit(
         from risk.volatility.exponential import fit_exponential
 
         return fit_exponential(sample, decay=decay, presample=convention)
+    if kind is VolatilityModel.CONSTANT_T:
+        from risk.volatility.constant import fit_constant
+
+        return fit_constant(sample, presample=convention)
     if kind in (VolatilityModel.EGARCH_T, VolatilityModel.COMPONENT_T):
         if prior is not None:
             raise DataError(f"a fit of {kind} takes no prior", field="prior")

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from risk.errors import DataError
 from risk.validation.comparison import DieboldMariano, diebold_mariano, model_confidence_set, simplest_within
 from risk.validation.scores import fz0_score, quantile_loss
-from risk.volatility.forecasters import Forecaster, PredictiveLaw, Priors, forecaster
+from risk.volatility.forecasters import Forecaster, Priors, forecaster
+from risk.volatility.laws import PredictiveLaw, ScaledLaw
 from risk.volatility.models import Array, FitStatus, VolatilityModel, checked_returns, read_only
 
 BENCHMARK = VolatilityModel.EWMA_T
@@ -174,6 +175,7 @@ def walk_forward(
     priors: Priors | None = None,
     decay: float = 0.94,
     start: int | None = None,
+    factors: Array | None = None,
 ) -> WalkForward:
     """Forecast every bar from `start` on one step ahead.
 
@@ -196,6 +198,8 @@ def walk_forward(
         Of ewma_t.
     start : int, optional
         Position of the first bar forecast, by default `window`; where it is less, windows grow up to `window`.
+    factors : ndarray of shape (n,), optional
+        Scale of each bar that was known before it, as of its hour of the day: models see returns over these.
 
     Raises
     ------
@@ -215,7 +219,9 @@ def walk_forward(
     refits = tuple(range(first, sample.size, refit_every))
     tracks = {}
     for entrant in sorted(distinct, key=lambda entrant: entrant.n_parameters):
-        tracks[entrant.name] = _track(entrant, sample, refits, window=window, confidences=tuple(confidences))
+        tracks[entrant.name] = _track(
+            entrant, sample, refits, window=window, confidences=tuple(confidences), factors=factors
+        )
     positions = np.arange(first, sample.size)
     positions.setflags(write=False)
     return WalkForward(
@@ -314,10 +320,19 @@ def choices_in_time(walk: WalkForward, *, default: str, minimum: int, hurdle: fl
 
 
 def _track(
-    entrant: Forecaster, returns: Array, refits: tuple[int, ...], *, window: int, confidences: tuple[float, ...]
+    entrant: Forecaster,
+    returns: Array,
+    refits: tuple[int, ...],
+    *,
+    window: int,
+    confidences: tuple[float, ...],
+    factors: Array | None,
 ) -> ModelTrack:
-    forecasts = entrant.forecast(returns, refits, window=window)
-    law, came = forecasts.law, returns[refits[0] :]
+    forecasts = entrant.forecast(returns if factors is None else returns / factors, refits, window=window)
+    law, variances, came = forecasts.law, forecasts.variances, returns[refits[0] :]
+    if factors is not None:
+        ahead = factors[refits[0] :]
+        law, variances = ScaledLaw(law, ahead), read_only(variances * ahead**2)
     var_long = np.column_stack([-law.quantile(1.0 - level) for level in confidences])
     var_short = np.column_stack([law.quantile(level) for level in confidences])
     exceptions_long, exceptions_short = -came[:, None] > var_long, came[:, None] > var_short
@@ -328,7 +343,7 @@ def _track(
         model=entrant.name,
         n_parameters=entrant.n_parameters,
         law=law,
-        variances=forecasts.variances,
+        variances=variances,
         log_scores=None if log_scores is None else read_only(log_scores),
         crps=None if crps is None else read_only(crps),
         var_long=read_only(var_long),

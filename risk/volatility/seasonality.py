@@ -6,6 +6,8 @@ hour over that of all hours, shrunk towards one by its own sampling error: a few
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,7 +68,7 @@ def fit_hour_factors(observed_at: NDArray[np.int64], returns: Array) -> HourFact
     Parameters
     ----------
     observed_at : ndarray of int, shape (n,)
-        Ends of the bars in unix seconds, bars of an hour or less.
+        Ends of the bars in unix seconds; an hour in which none lies has the factor one.
     returns : ndarray of shape (n,)
         Log returns per bar; finite.
 
@@ -83,20 +85,50 @@ def fit_hour_factors(observed_at: NDArray[np.int64], returns: Array) -> HourFact
     # Winsorised at the 99.5 % quantile: one crash must not become an hour's habit for years.
     squares = np.minimum(sample**2, np.quantile(sample**2, 0.995)) if sample.size else sample
     sums = np.bincount(hours, weights=squares, minlength=HOURS)
-    if counts.min() < MINIMUM_DAYS or not (sums > 0.0).all():
-        hour = int(np.argmin(np.where(sums > 0.0, counts, -1)))
+    there = counts > 0
+    if not there.any() or counts[there].min() < MINIMUM_DAYS or not (sums[there] > 0.0).all():
+        hour = int(np.argmin(np.where(~there, sample.size + 1, np.where(sums > 0.0, counts, -1))))
         raise DataError(
             f"hour {hour} has {counts[hour]} bars that must be {MINIMUM_DAYS} and move",
             field="returns",
             remedy="use a longer history, or daily bars",
         )
-    means = sums / counts
-    logs = np.log(means)
+    # Bars longer than an hour end in some hours only; the others weigh nothing and stay at one.
+    weight = np.maximum(counts, 1)
+    means = np.where(there, sums / weight, 1.0)
+    logs = np.where(there, np.log(means), 0.0)
     centre = float(np.average(logs, weights=counts))
-    spread = np.bincount(hours, weights=(squares / means[hours] - 1.0) ** 2, minlength=HOURS) / counts
-    noise = float(np.sum(spread / counts))
+    logs[~there] = centre
+    spread = np.bincount(hours, weights=(squares / means[hours] - 1.0) ** 2, minlength=HOURS) / weight
+    noise = float(np.sum(spread / weight))
     distance = float(np.sum((logs - centre) ** 2))
     shrinkage = 1.0 if distance <= 0.0 else min(1.0, noise / distance)
     squared = np.exp((1.0 - shrinkage) * (logs - centre))
     squared /= float(np.average(squared, weights=counts))
+    squared[~there] = 1.0
     return HourFactors(read_only(np.sqrt(squared)), shrinkage, sample.size)
+
+
+def factors_in_time(observed_at: NDArray[np.int64], returns: Array, refits: Sequence[int], *, window: int) -> Array:
+    """Factor of each bar that was known at the refit before it, shape (n,).
+
+    At each refit the factors are those of the `window` bars before it, or of all where there are fewer; bars before
+    the first refit have the factors of that one, which still lies before every forecast. Where a window cannot tell
+    (an hour with too few bars, or a price that stands still in one) all factors are one.
+
+    Parameters
+    ----------
+    observed_at : ndarray of int, shape (n,)
+    returns : ndarray of shape (n,)
+    refits : sequence of int
+        Ascending positions.
+    window : int
+        Bars.
+    """
+    out = np.ones(returns.size)
+    for origin, stop in zip(refits, (*refits[1:], returns.size), strict=True):
+        past = slice(max(origin - window, 0), origin)
+        block = slice(0 if origin == refits[0] else origin, stop)
+        with suppress(DataError):
+            out[block] = fit_hour_factors(observed_at[past], returns[past]).at(observed_at[block])
+    return read_only(out)

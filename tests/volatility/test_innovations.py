@@ -74,3 +74,17 @@ def test_limits_and_refusals() -> None:
     for nu, skew in ((2.0, 0.0), (5.0, 1.0), (math.inf, 0.1), (math.nan, 0.0)):
         with pytest.raises(DataError, match="nu above 2"):
             Innovations(nu, skew)
+
+
+@pytest.mark.parametrize(("nu", "skew"), [*LAWS, (2.1, 0.2), (math.inf, 0.0)])
+def test_crps_is_the_integral_of_squared_distance(nu: float, skew: float) -> None:
+    """Gneiting and Raftery (2007), equation 20: the integral of (F(x) - 1[x >= z])^2."""
+    law = Innovations(nu, skew)
+
+    def distance(x: float, outcome: float) -> float:
+        return float((law.distribution(np.array(x)) - (x >= outcome)) ** 2)
+
+    for outcome in (-4.0, -0.3, 0.0, 1.7):
+        parts = [quad(distance, low, high, (outcome,), limit=400)[0] for low, high in
+                 ((-np.inf, outcome), (outcome, np.inf))]  # fmt: skip
+        assert law.crps(np.array([outcome]))[0] == pytest.approx(sum(parts), rel=1e-6)

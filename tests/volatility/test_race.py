@@ -19,13 +19,15 @@ from risk.validation.comparison import diebold_mariano
 from risk.validation.coverage import coverage_test
 from risk.validation.scores import crps_student, fz0_score, quantile_loss
 from risk.volatility.engine import filter_variances, refit_rolling
-from risk.volatility.forecasters import Forecasts, PredictiveLaw, StudentLaw, student_quantile, student_shortfall
+from risk.volatility.forecast import following_variances, innovations_of, next_forecast
+from risk.volatility.forecasters import FORECASTERS, Forecasts
+from risk.volatility.laws import PredictiveLaw, StudentLaw, student_quantile, student_shortfall
 from risk.volatility.models import FitStatus, ParameterPrior, VolatilityModel, fit
 from risk.volatility.race import SET_LEVEL, WalkForward, choices_in_time, choose, race, walk_forward
 from tools.panel import read_closes
 
 Simulate = Callable[..., tuple[np.ndarray, float]]
-ALL = tuple(VolatilityModel)
+ALL = (VolatilityModel.EWMA_T, VolatilityModel.GARCH_T, VolatilityModel.GJR_T)
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +59,38 @@ def test_forecasts_are_the_direct_ones(walk: WalkForward, simulate: Simulate) ->
             es = -student.expect(lambda r: r, (nu,), mu, scale, ub=-var, conditional=True)
             assert track.es_long[t - 400, 2] == pytest.approx(es, rel=1e-6)
             assert track.var_short[t - 400, 0] == pytest.approx(student.ppf(0.95, nu, mu, scale), rel=1e-9)
+
+
+@pytest.mark.parametrize("model", sorted(set(FORECASTERS) - set(ALL)))
+def test_any_model_forecasts_what_its_fit_says(simulate: Simulate, model: str) -> None:
+    """At a refit the fit's own next forecast, later its filter; laws against their scores; nothing from later bars."""
+    y, _ = simulate(460, np.random.default_rng(5))
+    spoilt = y.copy()
+    spoilt[430:] *= -4.0
+    walked = walk_forward(y, [model], window=400, refit_every=40)
+    track, blind = walked.tracks[model], walk_forward(spoilt, [model], window=400, refit_every=40).tracks[model]
+    np.testing.assert_array_equal(track.var_long[:31], blind.var_long[:31])
+    np.testing.assert_array_equal(track.variances[:31], blind.variances[:31])
+    assert not np.array_equal(track.variances[40:], blind.variances[40:])
+    for origin in (400, 440):
+        result = fit(model, y[origin - 400 : origin])
+        ahead = next_forecast(result)
+        t = origin - 400
+        # Warm and cold starts of the kernel agree to a Newton decrement of 1e-10.
+        assert track.variances[t] == pytest.approx(ahead.variance, rel=1e-4)
+        assert track.var_long[t, 2] == pytest.approx(ahead.value_at_risk(0.99), rel=1e-4)
+        assert track.es_long[t, 2] == pytest.approx(ahead.expected_shortfall(0.99), rel=1e-4)
+        assert track.var_short[t, 2] == pytest.approx(ahead.mirrored().value_at_risk(0.99), rel=1e-4)
+        assert track.es_short[t, 2] == pytest.approx(ahead.mirrored().expected_shortfall(0.99), rel=1e-4)
+        assert track.log_scores[t] == pytest.approx(ahead.log_density(y[origin]), abs=1e-4)
+        np.testing.assert_allclose(
+            track.variances[t : t + 20], following_variances(result, y[origin : origin + 19]), rtol=1e-3
+        )
+        law = innovations_of(result)
+        came = np.array([y[origin]])
+        z = (came - ahead.mean) / np.sqrt(ahead.variance)
+        assert track.crps[t] == pytest.approx(np.sqrt(ahead.variance) * law.crps(z)[0], rel=1e-3)
+        assert track.law.transform(walked.returns)[t] == pytest.approx(ahead.distribution(y[origin]), abs=1e-4)
 
 
 def test_no_forecast_sees_its_future(walk: WalkForward, simulate: Simulate) -> None:
@@ -169,7 +203,7 @@ def test_a_choice_in_time_turns_after_the_score_does(walk: WalkForward) -> None:
 class Constant:
     """Student-t with the window's own moments and 5 degrees of freedom; as a model of quantiles only, on demand."""
 
-    name: str = "constant_t"
+    name: str = "constant_5"
     n_parameters: int = 2
     quantiles_only: bool = False
 
@@ -205,10 +239,10 @@ def test_any_forecaster_can_race(simulate: Simulate) -> None:
     """A model that the package does not know stands in the race by its own size and under its own name."""
     y, _ = simulate(700, np.random.default_rng(21))
     walk = walk_forward(y, ["garch_t", Constant(), Constant("quantiles", 9, quantiles_only=True)], window=400)
-    assert tuple(walk.tracks) == ("ewma_t", "constant_t", "garch_t", "quantiles")
-    np.testing.assert_array_equal(walk.tracks["quantiles"].var_long, walk.tracks["constant_t"].var_long)
+    assert tuple(walk.tracks) == ("ewma_t", "constant_5", "garch_t", "quantiles")
+    np.testing.assert_array_equal(walk.tracks["quantiles"].var_long, walk.tracks["constant_5"].var_long)
     summary = race(walk)
-    constant, quantiles = summary.entry("constant_t"), summary.entry("quantiles")
+    constant, quantiles = summary.entry("constant_5"), summary.entry("quantiles")
     assert constant.has_density
     assert not quantiles.has_density
     assert not quantiles.in_set
@@ -228,7 +262,7 @@ def test_what_the_set_excludes_cannot_win(simulate: Simulate) -> None:
 
     y, _ = simulate(700, np.random.default_rng(21))
     summary = race(walk_forward(y, ["garch_t", Wild()], window=400), hurdle=10.0)
-    assert not summary.entry("constant_t").in_set
+    assert not summary.entry("constant_5").in_set
     assert summary.winner == "garch_t"
 
 
@@ -269,7 +303,7 @@ def test_the_truth_wins_its_races(simulate: Simulate) -> None:
         y, _ = simulate(2500, rng, alpha=0.02, gamma=0.2, beta=0.84)
         gjr += race(walk_forward(y, ["garch_t", "gjr_t"], window=1000, refit_every=250)).winner == "gjr_t"
         y = 0.04 * rng.standard_t(5, 2500)
-        walk = walk_forward(y, ["garch_t", "gjr_t", Constant()], window=1000, refit_every=250)
+        walk = walk_forward(y, ["constant_t", "garch_t", "gjr_t"], window=1000, refit_every=250)
         independent += race(walk).winner in ("constant_t", "ewma_t")
     print("gjr_t wins", gjr / n, "constant or ewma_t", independent / n)
     assert gjr >= binom.ppf(0.001, n, 0.80)
