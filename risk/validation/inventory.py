@@ -158,6 +158,14 @@ _CARDS = (
         (_NO_PATHS, "Seven parameters: weakly identified on less than a few years of days.", _SHORT),
     ),
     ModelCard(
+        "har",
+        "1",
+        "Challenger on realised variance.",
+        "Corsi (2009)",
+        (Assumption("realised variance is measured without error"), Assumption("weights of the lags are constant")),
+        ("Needs ranges or shorter bars beside the closes: in races that are given them only.", _NO_PATHS),
+    ),
+    ModelCard(
         "hour_factors",
         "1",
         "Volatility by hour of the day, for bars shorter than a day.",

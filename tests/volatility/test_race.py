@@ -21,6 +21,8 @@ from risk.validation.scores import crps_student, fz0_score, quantile_loss
 from risk.volatility.engine import filter_variances, refit_rolling
 from risk.volatility.forecast import following_variances, innovations_of, next_forecast
 from risk.volatility.forecasters import FORECASTERS, Forecasts
+from risk.volatility.har import fit_har, har_density
+from risk.volatility.har_forecaster import HarForecaster
 from risk.volatility.laws import PredictiveLaw, StudentLaw, student_quantile, student_shortfall
 from risk.volatility.models import FitStatus, ParameterPrior, VolatilityModel, fit
 from risk.volatility.race import SET_LEVEL, WalkForward, choices_in_time, choose, race, walk_forward
@@ -374,3 +376,30 @@ def test_garch_beats_the_benchmark_on_real_days(shared: Path) -> None:
     assert len(differences) >= 15
     assert np.mean(differences) > 0
     assert 0.007 <= rate <= 0.013
+
+
+def test_har_races_on_realised_variances() -> None:
+    """At a refit its forecast is that of its own fit; later bars and their variances change nothing before them."""
+    rng = np.random.default_rng(7)
+    log_variance = np.empty(900)
+    level = 0.0
+    for t in range(900):
+        level = 0.97 * level + 0.25 * rng.standard_normal()
+        log_variance[t] = level - 7.0
+    y = np.exp(0.5 * log_variance) * rng.standard_t(6, 900) * np.sqrt(4 / 6)
+    realised = np.exp(log_variance + 0.2 * rng.standard_normal(900))
+    walked = walk_forward(y, ["garch_t", HarForecaster(realised)], window=500, refit_every=100)
+    track = walked.tracks["har"]
+    for origin in (500, 700):
+        past = slice(origin - 500, origin)
+        direct = har_density(fit_har(realised[past], logarithmic=True), y[past])
+        assert track.variances[origin - 500] == pytest.approx(direct.next_variance, rel=1e-9)
+    late, spoilt = realised.copy(), y.copy()
+    late[650:] *= 9.0
+    spoilt[650:] *= -3.0
+    again = walk_forward(spoilt, [HarForecaster(late)], window=500, refit_every=100).tracks["har"]
+    np.testing.assert_array_equal(track.variances[:151], again.variances[:151])
+    assert not np.array_equal(track.variances[151:], again.variances[151:])
+    assert track.log_scores.mean() > walked.tracks["garch_t"].log_scores.mean()
+    with pytest.raises(DataError, match="one realised variance"):
+        walk_forward(y, [HarForecaster(realised[1:])], window=500)
