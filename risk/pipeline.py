@@ -7,10 +7,8 @@ from concurrent.futures import Executor
 
 from risk.calibration import Calibration
 from risk.dependence.copula import fit_dependence
-from risk.errors import EvidenceError
-=======
 from risk.dependence.summary import dependence_pairs
->>>>>>> wt-mwire
+from risk.errors import EvidenceError
 from risk.market import MarketSnapshot
 from risk.outcome import StressResult
 from risk.parameters import ParameterSet
