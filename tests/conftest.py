@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,6 +33,13 @@ def _require(tier: str, reason: str) -> NoReturn:
     if tier in required_tiers():
         pytest.fail(f"tier {tier!r} is required and absent: {reason}", pytrace=False)
     pytest.skip(f"{ABSENT}{tier}: {reason}")
+
+
+@pytest.fixture(autouse=True)
+def _plain_recursion(request: pytest.FixtureRequest) -> None:
+    """Python's own limit, which the in-process EVM raises for the whole process: deep JSON would end it."""
+    if "onchain" not in request.path.parts:
+        sys.setrecursionlimit(1000)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ import ast
 import json
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 import warnings
@@ -169,7 +168,6 @@ class InProcessChain(Chain):
     real = False
 
     def __init__(self) -> None:
-        limit = sys.getrecursionlimit()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of the in-process EVM and what it imports
             from eth_tester import EthereumTester, PyEVMBackend
@@ -181,8 +179,6 @@ class InProcessChain(Chain):
         backend = PyEVMBackend(genesis_parameters=parameters, genesis_state=state)
         self._tester = EthereumTester(backend)
         self.web3 = Web3(_provider(self._tester))
-        # The EVM raises the limit for the whole process, so that deep JSON would end it instead of being refused.
-        sys.setrecursionlimit(limit)
 
     def _set_time(self, seconds: int) -> None:
         chain = self._tester.backend.chain  # would stamp a block with the clock of this computer
