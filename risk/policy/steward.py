@@ -75,23 +75,30 @@ def coupled_steps(step: Mapping[Key, Value], in_force: ParameterSet, grids: Call
     """
     found: dict[Key, Value] = {}
     for key in sorted(k for k in step if k.parameter == "liquidation_threshold"):
-        factor_key, bonus_key = key.sibling("collateral_factor"), key.sibling("liquidation_bonus")
-        threshold, factor, bonus = (step.get(k) for k in (key, factor_key, bonus_key))
-        before = in_force.get(key)
-        if not isinstance(threshold, Ratio):
+        keys = (key, key.sibling("collateral_factor"), key.sibling("liquidation_bonus"))
+        threshold, factor, bonus = (_ratio(step.get(k)) for k in keys)
+        before, _, bonus_before = (_ratio(in_force.get(k)) for k in keys)
+        if threshold is None:
             continue
-        if isinstance(factor, Ratio) and 0 < threshold.value <= factor.value:
+        if bonus is not None and threshold * (1 + bonus) >= 1:
+            threshold = threshold if before is None else min(threshold, before)
+            bonus = bonus if bonus_before is None else min(bonus, bonus_before)
+        if factor is not None and 0 < threshold <= factor:
             unit = Decimal(grids(key.market).ratio)
-            if isinstance(before, Ratio) and threshold.value < before.value:
-                threshold = found[key] = Ratio(min(before.value, factor.value + unit))
-            if threshold.value <= factor.value:
-                found[factor_key] = Ratio(max(threshold.value - unit, Decimal(0)))
-        if isinstance(bonus, Ratio) and threshold.value * (1 + bonus.value) >= 1:
-            for other in (key, bonus_key):
-                now, then = in_force.get(other), step[other]
-                if isinstance(now, Ratio) and isinstance(then, Ratio) and now.value < then.value:
-                    found[other] = now
+            if before is not None and threshold < before:
+                threshold = min(before, factor + unit)
+            if threshold <= factor:
+                factor = max(threshold - unit, Decimal(0))
+        if bonus is not None and bonus_before is not None and threshold * (1 + bonus) >= 1:
+            bonus = min(bonus, bonus_before)
+        for k, value in zip(keys, (threshold, factor, bonus), strict=True):
+            if value is not None and value != _ratio(step.get(k)):
+                found[k] = Ratio(value)
     return found
+
+
+def _ratio(value: Value | None) -> Decimal | None:
+    return Decimal(value.value) if isinstance(value, Ratio) else None
 
 
 def on_grid(value: float, spec: ParameterSpec, grid: Grid) -> Decimal:
