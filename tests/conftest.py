@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("riskcal", deadline=None)  # no test asserts a time: a busy machine is no defect
+settings.load_profile("riskcal")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TIERS = ("chain", "data", "browser")
