@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from risk.errors import DataError
 from risk.market import FloatArray, IntArray, frozen
+from risk.volatility.jit import compiled
 
 
 def slice_loss(move: npt.ArrayLike, threshold: float, bonus: float) -> FloatArray:
@@ -57,7 +58,9 @@ def slice_weights(delay: int, runoff: float, interval: int) -> FloatArray:
 
 @dataclass(frozen=True, slots=True)
 class Crossings:
-    """Every account that crossed its threshold on a set of paths.
+    """Every account that crossed its threshold on a set of paths, in the order of its worst slice, worst first.
+
+    Made by `ranked`, which puts the rows in that order: the few that lose at a threshold are then the first.
 
     Attributes
     ----------
@@ -65,6 +68,8 @@ class Crossings:
         (n,) path, account (index of its distance) and bar (first is 1) of each crossing.
     move
         (n, n_slices) fall of the pair from the threshold level at the close of each slice's bar.
+    worst
+        (n,) largest fall at which anything is sold, descending.
     weights
         (n_slices,) share of the debt sold in each.
     distance
@@ -79,19 +84,25 @@ class Crossings:
     account: IntArray
     bar: IntArray
     move: FloatArray
+    worst: FloatArray
     weights: FloatArray
     distance: FloatArray
     n_paths: int
     basis: str
-    _order: IntArray = field(init=False, repr=False, compare=False)
-    _worst: FloatArray = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        sold = self.move[:, self.weights > 0]
-        worst = sold.max(axis=1) if sold.size else np.empty(len(self.move))
+    @classmethod
+    def ranked(
+        cls, path: IntArray, account: IntArray, bar: IntArray, move: FloatArray, weights: FloatArray,
+        distance: FloatArray, n_paths: int, basis: str,
+    ) -> Crossings:  # fmt: skip
+        """Crossings given in any order."""
+        sold = move[:, weights > 0]
+        worst = sold.max(axis=1) if sold.size else np.empty(len(move))
         order = np.argsort(-worst, kind="stable")
-        object.__setattr__(self, "_order", frozen(order, np.int64))
-        object.__setattr__(self, "_worst", frozen(worst[order]))
+        return cls(
+            frozen(path[order], np.int64), frozen(account[order], np.int64), frozen(bar[order], np.int64),
+            frozen(move[order]), frozen(worst[order]), weights, frozen(distance), n_paths, basis,
+        )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.path)
@@ -100,49 +111,40 @@ class Crossings:
         """Loss per unit of debt of each crossing: the mean over slices, (n,)."""
         return slice_loss(self.move, threshold, bonus) @ self.weights
 
-    def losing(self, threshold: float, bonus: float) -> tuple[IntArray, FloatArray]:
-        """Rows of the crossings that lose, and their losses per unit of debt: `loss` without its zeros.
-
-        Crossings are kept in the order of their worst slice, so that the few that lose are found at once.
-        """
+    def losing(self, threshold: float, bonus: float) -> FloatArray:
+        """Losses per unit of debt of the crossings that lose, which are the first ones: `loss` without its zeros."""
         edge = 1.0 - threshold * (1.0 + bonus)
-        rows = self._order[: int(np.searchsorted(-self._worst, -edge, side="left"))]
-        return rows, slice_loss(self.move[rows], threshold, bonus) @ self.weights
+        count = int(np.searchsorted(-self.worst, -edge, side="left"))
+        return slice_loss(self.move[:count], threshold, bonus) @ self.weights
 
     def mean_loss(self, threshold: float, bonus: float) -> float:
         """Mean loss per unit of debt over all crossings; zero where nothing crossed."""
-        return float(self.losing(threshold, bonus)[1].sum()) / len(self) if len(self) else 0.0
+        return float(self.losing(threshold, bonus).sum()) / len(self) if len(self) else 0.0
 
     @classmethod
     def joined(cls, blocks: Sequence[Crossings]) -> Crossings:
         """Crossings of independent sets of paths as those of one set, the paths numbered on."""
         first = blocks[0]
+        if len(blocks) == 1:
+            return first
         offsets = np.cumsum([0, *(block.n_paths for block in blocks)])
-        return cls(
-            frozen(np.concatenate([b.path + offset for b, offset in zip(blocks, offsets, strict=False)]), np.int64),
-            frozen(np.concatenate([b.account for b in blocks]), np.int64),
-            frozen(np.concatenate([b.bar for b in blocks]), np.int64),
-            frozen(np.concatenate([b.move for b in blocks])),
-            first.weights,
-            first.distance,
-            int(offsets[-1]),
-            first.basis,
-        )
+        return cls.ranked(
+            np.concatenate([block.path + offset for block, offset in zip(blocks, offsets, strict=False)]),
+            np.concatenate([block.account for block in blocks]),
+            np.concatenate([block.bar for block in blocks]),
+            np.concatenate([block.move for block in blocks]),
+            first.weights, first.distance, int(offsets[-1]), first.basis,
+        )  # fmt: skip
 
     def of_paths(self, mask: npt.NDArray[np.bool_]) -> Crossings:
-        """Crossings on the paths that `mask` (n_paths,) selects, renumbered."""
+        """Crossings on the paths that `mask` (n_paths,) selects, renumbered; their order stays."""
         renumbered = np.cumsum(mask) - 1
         kept = mask[self.path]
         return Crossings(
-            renumbered[self.path[kept]],
-            self.account[kept],
-            self.bar[kept],
-            self.move[kept],
-            self.weights,
-            self.distance,
-            int(mask.sum()),
-            self.basis,
-        )
+            frozen(renumbered[self.path[kept]], np.int64), frozen(self.account[kept], np.int64),
+            frozen(self.bar[kept], np.int64), frozen(self.move[kept]), frozen(self.worst[kept]),
+            self.weights, self.distance, int(mask.sum()), self.basis,
+        )  # fmt: skip
 
 
 def find_crossings(
@@ -174,25 +176,30 @@ def find_crossings(
     n_slices = len(weights)
     if log_price.shape[1] < life + n_slices:
         raise DataError("paths end before the last slice is sold", field="run-off", value=log_price.shape[1])
-    relative = log_price - log_price[:, :1]
-    running = np.minimum.accumulate(relative[:, 1 : life + 1], axis=1)
-    paths, accounts, bars, moves = [], [], [], []
-    for index, level in enumerate(np.log1p(-np.asarray(distance))):
-        bar = 1 + (running > level).sum(axis=1)
-        crossed = np.flatnonzero(bar <= life)
-        columns = bar[crossed, None] + np.arange(n_slices)
-        gap = relative[crossed[:, None], columns] - level - correction + math.log1p(-deviation)
-        paths.append(crossed)
-        accounts.append(np.full(len(crossed), index))
-        bars.append(bar[crossed])
-        moves.append(-np.expm1(gap))
-    return Crossings(
-        frozen(np.concatenate(paths), np.int64),
-        frozen(np.concatenate(accounts), np.int64),
-        frozen(np.concatenate(bars), np.int64),
-        frozen(np.concatenate(moves)),
-        weights,
-        frozen(distance),
-        len(log_price),
-        "closes + discrete minimum" if correction else "closes",
-    )
+    level = np.log1p(-np.asarray(distance, dtype=np.float64))
+    bars = _first_crossings(log_price, level, life)
+    path, account = np.nonzero(bars <= life)
+    bar = bars[path, account]
+    fallen = log_price[path[:, None], bar[:, None] + np.arange(n_slices)] - log_price[path, :1]
+    gap = fallen - level[account, None] - correction + math.log1p(-deviation)
+    basis = "closes + discrete minimum" if correction else "closes"
+    return Crossings.ranked(path, account, bar, -np.expm1(gap), weights, distance, len(log_price), basis)
+
+
+@compiled
+def _first_crossings(log_price: FloatArray, level: FloatArray, life: int) -> IntArray:
+    """First bar at which each path (rows) stands at or below each level (columns); life + 1 where it never does."""
+    n_paths, n_levels = log_price.shape[0], level.shape[0]
+    bars = np.full((n_paths, n_levels), life + 1, dtype=np.int64)
+    highest = level.max()
+    for path in range(n_paths):
+        lowest = math.inf
+        for bar in range(1, life + 1):
+            fallen = log_price[path, bar] - log_price[path, 0]
+            if fallen >= lowest or fallen > highest:
+                continue
+            lowest = fallen
+            for index in range(n_levels):
+                if bars[path, index] > life and fallen <= level[index]:
+                    bars[path, index] = bar
+    return bars

@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 
 from risk.exposure import REFERENCE_DISTANCES, REFERENCE_WEIGHTS
-from risk.market import FloatArray, IntArray
+from risk.market import FloatArray
 from risk.policy.runoff import Crossings
 from risk.policy.twin import BASIS_POINT, largest_within
 from risk.settings import Appetite
@@ -44,9 +44,11 @@ class Budget:
 
 
 def mean_of_worst(losses: FloatArray, confidence: float) -> float:
-    """Expected shortfall: the mean of the worst (1 - confidence) share, at least one path."""
+    """Expected shortfall: the mean of the worst (1 - confidence) share of losses >= 0, at least one path."""
     count = max(1, round((1.0 - confidence) * len(losses)))
-    return float(np.partition(losses, -count)[-count:].mean())
+    lost = losses[losses > 0.0]  # few: most paths lose nothing
+    worst = np.partition(lost, -count)[-count:] if len(lost) > count else lost
+    return float(worst.sum()) / count
 
 
 def constraints(crossings: Crossings, budget: Budget, bonus: float) -> dict[str, Callable[[float], bool]]:
@@ -58,16 +60,17 @@ def constraints(crossings: Crossings, budget: Budget, bonus: float) -> dict[str,
     debt_share = (1.0 - REFERENCE_DISTANCES) * REFERENCE_WEIGHTS
 
     @cache
-    def losing(threshold: float) -> tuple[IntArray, FloatArray]:
+    def losing(threshold: float) -> FloatArray:
         return crossings.losing(threshold, bonus)
 
     @cache
     def dollars(threshold: float, until: int) -> FloatArray:
         """US dollars that the accounts lose on each path by crossing within `until` bars, (n_paths,)."""
-        rows, loss = losing(threshold)
+        loss = losing(threshold)
+        rows = slice(len(loss))
         debt = budget.supply_usd * threshold * debt_share[crossings.account[rows]]
-        loss = loss * debt * (crossings.bar[rows] <= until)
-        return np.bincount(crossings.path[rows], weights=loss, minlength=crossings.n_paths).astype(np.float64)
+        lost = loss * debt * (crossings.bar[rows] <= until)
+        return np.bincount(crossings.path[rows], weights=lost, minlength=crossings.n_paths).astype(np.float64)
 
     def expected(threshold: float) -> bool:
         mean = float(dollars(threshold, life).mean()) / years
@@ -81,7 +84,7 @@ def constraints(crossings: Crossings, budget: Budget, bonus: float) -> dict[str,
         return float(above.mean()) <= appetite.breach_probability
 
     def crossing(threshold: float) -> bool:
-        lost = float(losing(threshold)[1].sum())
+        lost = float(losing(threshold).sum())
         return lost <= appetite.mean_loss_given_crossing * len(crossings)
 
     found: dict[str, Callable[[float], bool]] = {
@@ -105,5 +108,6 @@ def limits(crossings: Crossings, budget: Budget, bonus: float) -> dict[str, floa
 
 def any_shortfall(crossings: Crossings, threshold: float, bonus: float) -> float:
     """Share of paths on which at least one position falls short."""
-    rows, loss = crossings.losing(threshold, bonus)
-    return len(np.unique(crossings.path[rows[loss > BASIS_POINT * 1e-3]])) / crossings.n_paths
+    loss = crossings.losing(threshold, bonus)
+    short = crossings.path[: len(loss)][loss > BASIS_POINT * 1e-3]
+    return len(np.unique(short)) / crossings.n_paths

@@ -106,14 +106,9 @@ def historical_twin(
     for instant in np.sort(crossed_at):
         if instant - last > life:
             episodes, last = episodes + 1, int(instant)
-    crossings = Crossings(
-        frozen(np.arange(len(opened)), np.int64),
-        frozen(np.zeros(len(opened)), np.int64),
-        frozen(bars, np.int64),
-        frozen(np.array(moves).reshape(len(moves), n_slices)),
-        weights,
-        frozen([distance]),
-        max(len(starts), 1),
-        "closes",
-    )
-    return HistoricalTwin(crossings, frozen(opened, np.int64), len(starts), max(len(close) // life, 1), episodes, life)
+    crossings = Crossings.ranked(
+        np.arange(len(opened)), np.zeros(len(opened), dtype=np.int64), np.array(bars, dtype=np.int64),
+        np.array(moves).reshape(len(moves), n_slices), weights, frozen([distance]), max(len(starts), 1), "closes",
+    )  # fmt: skip
+    by_row = np.array(opened, dtype=np.int64)[crossings.path]
+    return HistoricalTwin(crossings, frozen(by_row, np.int64), len(starts), max(len(close) // life, 1), episodes, life)

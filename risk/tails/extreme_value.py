@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from risk.errors import DataError, RefusalError
+from risk.tails.penalised import penalised_mode
 
 Array = NDArray[np.float64]
 
@@ -267,12 +268,19 @@ def _maximum_likelihood(z: Array) -> tuple[float, float]:
         if xi > _XI_LOWEST:
             return xi, xi / theta
 
-    # No regular maximum: hold xi at its lower bound and maximise in the scale alone.
-    def scale_slope(scale: float) -> float:
+    return _at_lowest_index(z)
+
+
+def _at_lowest_index(z: Array) -> tuple[float, float]:
+    """Where there is no regular maximum: xi held at its lower bound, and the best scale under it."""
+    from scipy.optimize import brentq
+
+    def slope(scale: float) -> float:
         return (1.0 + _XI_LOWEST) * float(np.mean(z / (scale + _XI_LOWEST * z))) - 1.0
 
-    end = -_XI_LOWEST * largest
-    return _XI_LOWEST, float(brentq(scale_slope, end * (1.0 + 1e-12), end + mean, xtol=1e-15, rtol=1e-13))
+    end = -_XI_LOWEST * float(z.max())
+    top = end + float(z.mean())
+    return _XI_LOWEST, float(brentq(slope, end * (1.0 + 1e-12), top, xtol=1e-15, rtol=1e-13))
 
 
 def _information(z: Array, xi: float, scale: float) -> Array:
@@ -299,16 +307,10 @@ def _standard_errors(information: Array) -> tuple[float, float]:
 
 def _posterior_mode(z: Array, xi: float, scale: float, prior: TailPrior) -> tuple[float, float]:
     """Mode of likelihood times Gaussian prior on xi, flat in log beta."""
-    from scipy.optimize import minimize
-
-    def cost(point: Array) -> float:
-        height = _height(z, float(point[0]), math.exp(float(point[1])))
-        # A finite wall instead of infinity outside the support: the simplex compares values.
-        return -max(height, -1e10) + 0.5 * ((float(point[0]) - prior.mean) / prior.sd) ** 2
-
     safe = min(max(xi, 0.0), 1.0)
-    starts = [np.array([xi, math.log(max(scale, 1e-6))]), np.array([safe, math.log(1.0 - 0.5 * safe)])]
-    start = min(starts, key=cost)
-    options = {"xatol": 1e-9, "fatol": 1e-11, "maxiter": 2000}
-    best = minimize(cost, start, method="Nelder-Mead", options=options).x
-    return float(best[0]), math.exp(float(best[1]))
+    starts = ((xi, math.log(max(scale, 1e-6))), (safe, math.log(1.0 - 0.5 * safe)))
+    first = max(
+        starts, key=lambda at: _height(z, at[0], math.exp(at[1])) - 0.5 * ((at[0] - prior.mean) / prior.sd) ** 2
+    )
+    xi, log_scale, converged = penalised_mode(z, *first, prior.mean, prior.sd)
+    return (xi, math.exp(log_scale)) if converged and xi >= _XI_LOWEST else _at_lowest_index(z)

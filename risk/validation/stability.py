@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from risk.validation.basis import Array, Hits, StatisticalTest, checked_probabil
 
 RATE_MULTIPLES = (1.25, 1.5, 2.0, 3.0, 5.0)
 """Alternatives that the sequential tests bet on: the promised rate of exceptions times these, evenly mixed."""
+_BRIDGE_WEIGHTS = 1.0 / (np.pi * np.arange(1, 301)) ** 2
 
 
 class SequentialTest(NamedTuple):
@@ -238,14 +240,20 @@ def _cramer_von_mises_tail(statistic: float, k: int) -> float:
     The sum is that of k chi-squared variables with weights 1 / (pi j)^2; those beyond the 300th are replaced by
     their mean: their standard deviation is 1.6e-5 times the root of k.
     """
-    j = np.arange(1, 301)
-    weights = 1.0 / (np.pi * j) ** 2
-    x = statistic - k * (1.0 / 6.0 - float(weights.sum()))
+    x = statistic - k * (1.0 / 6.0 - float(_BRIDGE_WEIGHTS.sum()))
     if x <= 0.0:
         return 1.0
-    u = (np.arange(20_000) + 0.5) * 0.05  # the integrand has fallen below 1e-9 at the end
-    turn = np.outer(u, weights)
-    angle = 0.5 * k * np.arctan(turn).sum(axis=1) - 0.5 * x * u
-    height = np.exp(-0.25 * k * np.log1p(turn**2).sum(axis=1))
-    tail = 0.5 + 0.05 / np.pi * float(np.sum(np.sin(angle) * height / u))
+    u, turned, shrunk = _imhof_grid()
+    angle = 0.5 * k * turned - 0.5 * x * u
+    tail = 0.5 + 0.05 / np.pi * float(np.sum(np.sin(angle) * np.exp(-0.25 * k * shrunk) / u))
     return min(max(tail, 0.0), 1.0)
+
+
+@cache
+def _imhof_grid() -> tuple[Array, Array, Array]:
+    """Points (20 000,) of Imhof's integral, and the sums over weights that hang on neither k nor the statistic."""
+    u = 0.05 * np.arange(0.5, 20_000.0)  # the integrand has fallen below 1e-9 at the end
+    turn = np.outer(u, _BRIDGE_WEIGHTS)
+    turned: Array = np.arctan(turn).sum(axis=1)
+    shrunk: Array = np.log1p(turn**2).sum(axis=1)
+    return np.asarray(u, dtype=np.float64), turned, shrunk
