@@ -46,6 +46,10 @@ class Absorption:
     reads = frozenset({"liquidation_threshold", "liquidation_factor", "supply_cap"})
     absorbs = True
     close_factor = 1.0
+    notes: tuple[str, ...] = (
+        "the store front price factor stays: what the penalty leaves beyond the discount is the reserves'",
+        "what an absorbed account is credited beyond its debt is at the reserves' risk until sold: only stressed",
+    )
     least_threshold = 2e-4  # a factor of a grid step above zero lies a grid step below it
 
     def bonus(self, parameters: ParameterSet, reserve: Key) -> float | None:
@@ -81,6 +85,10 @@ class Absorption:
         factor = GRIDS["compound_v3"].round(1.0 - discount / front, Dimension.RATIO, Rounding.DOWN)
         found = front * float(1 - Decimal(factor))
         return found / (1.0 - found)
+
+    def threshold_bound(self, penalty: float) -> float | None:
+        """A grid step below the liquidation factor: from there on reserves pay for every absorption."""
+        return float(Decimal(repr(penalty)) - GRIDS["compound_v3"].ratio)
 
     def _store_front(self, parameters: ParameterSet, reserve: Key) -> float:
         key = store_front_key(parameters, reserve.market)

@@ -30,6 +30,8 @@ class Seizure(Protocol):
         Share of a debt that one liquidation closes.
     least_threshold
         Smallest liquidation threshold that the contract holds.
+    notes
+        What a reader of a derived penalty must know.
     """
 
     penalty: str
@@ -37,6 +39,7 @@ class Seizure(Protocol):
     absorbs: bool
     close_factor: float
     least_threshold: float
+    notes: tuple[str, ...]
 
     def bonus(self, parameters: ParameterSet, reserve: Key, /) -> float | None:
         """What whoever takes the collateral gains for each dollar paid, at the oracle's prices; None if not known.
@@ -58,6 +61,10 @@ class Seizure(Protocol):
 
     def attainable(self, bonus: float, parameters: ParameterSet, reserve: Key, /) -> float:
         """The smallest bonus, at least this one, that a penalty on the protocol's grid leaves; infinite if none."""
+        ...
+
+    def threshold_bound(self, penalty: float, /) -> float | None:
+        """Largest threshold that goes with a stored penalty; None where none but the frontier of policy."""
         ...
 
 

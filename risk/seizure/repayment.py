@@ -18,6 +18,7 @@ class Repayment:
     absorbs = False
     close_factor = 0.5  # of a debt, where the health factor is above .95
     least_threshold = 0.0
+    notes: tuple[str, ...] = ()
 
     def bonus(self, parameters: ParameterSet, reserve: Key) -> float | None:
         """The liquidation bonus itself."""
@@ -34,3 +35,7 @@ class Repayment:
     def attainable(self, bonus: float, _parameters: ParameterSet, _reserve: Key) -> float:
         """Every bonus of a grid can be set."""
         return bonus
+
+    def threshold_bound(self, _penalty: float) -> float | None:
+        """None: what is beyond threshold * (1 + bonus) = 1 is a matter of policy."""
+        return None
