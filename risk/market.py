@@ -200,6 +200,8 @@ class Book:
         (n_accounts, n_assets), non-negative.
     origin
         Measured (read from chain), declared in a file, or assumed (the reference book).
+    modes
+        Efficiency mode of each account as ``market/category``, "" for none; empty where nobody is in one.
     """
 
     accounts: tuple[str, ...]
@@ -207,12 +209,13 @@ class Book:
     collateral: FloatArray
     debt: FloatArray
     origin: Origin
+    modes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "collateral", frozen(self.collateral))
         object.__setattr__(self, "debt", frozen(self.debt))
         shape = (len(self.accounts), len(self.assets))
-        if self.collateral.shape != shape or self.debt.shape != shape:
+        if self.collateral.shape != shape or self.debt.shape != shape or len(self.modes) not in (0, shape[0]):
             raise DataError("its arrays do not match accounts and assets", field="book", value=self.debt.shape)
         for name, array in (("collateral", self.collateral), ("debt", self.debt)):
             if not np.isfinite(array).all() or (array < 0).any():
@@ -386,18 +389,18 @@ class MarketSnapshot:
         )
         tables = {"series": listed, "prices": prices, "depth": depth, "quality": self.quality}
         tables |= {"structure": self.structure} if len(self.structure) else {}
+        about: dict[str, Any] | None = None
         if self.book is not None:
-            rows, columns = np.nonzero((self.book.collateral > 0) | (self.book.debt > 0))
-            names = (np.array(self.book.accounts, dtype=str)[rows], np.array(self.book.assets, dtype=str)[columns])
-            amounts = (self.book.collateral[rows, columns], self.book.debt[rows, columns])
-            columns_of = ("account", "asset", "collateral", "debt")
-            tables["book"] = Table(dict(zip(columns_of, (*names, *amounts), strict=True)))
+            about = {name: getattr(self.book, name) for name in ("origin", "accounts", "assets", "modes")}
+            about = about if any(self.book.modes) else {k: v for k, v in about.items() if k != "modes"}
+            cells = np.nonzero((self.book.collateral > 0) | (self.book.debt > 0))
+            names = (np.array(self.book.accounts, dtype=str)[cells[0]], np.array(self.book.assets, dtype=str)[cells[1]])
+            columns = (*names, self.book.collateral[cells], self.book.debt[cells])
+            tables["book"] = Table(dict(zip(("account", "asset", "collateral", "debt"), columns, strict=True)))
         document = {
             "as_of": self.as_of,
             "assets": self.assets,
-            "book": None
-            if self.book is None
-            else {"origin": self.book.origin, "accounts": self.book.accounts, "assets": self.book.assets},
+            "book": about,
             "in_force": {str(key): str(value) for key, value in self.in_force.values.items()},
             "changed_at": {str(key): at for key, at in sorted(self.changed_at.items())},
             "bounds": {name: asdict(bound) for name, bound in self.bounds.items()},
@@ -424,12 +427,11 @@ class MarketSnapshot:
         book = None
         if (head := document["book"]) is not None:
             accounts, assets = tuple(head["accounts"]), tuple(head["assets"])
-            collateral, debt = np.zeros((len(accounts), len(assets))), np.zeros((len(accounts), len(assets)))
+            (collateral, debt), listed = np.zeros((2, len(accounts), len(assets))), tables["book"]
             row_of, column_of = {a: i for i, a in enumerate(accounts)}, {a: j for j, a in enumerate(assets)}
-            for row in tables["book"].rows():
-                i, j = row_of[row["account"]], column_of[row["asset"]]
-                collateral[i, j], debt[i, j] = row["collateral"], row["debt"]
-            book = Book(accounts, assets, collateral, debt, Origin(head["origin"]))
+            cells = [row_of[a] for a in listed["account"].tolist()], [column_of[a] for a in listed["asset"].tolist()]
+            collateral[cells], debt[cells] = listed["collateral"], listed["debt"]
+            book = Book(accounts, assets, collateral, debt, Origin(head["origin"]), tuple(head.get("modes", ())))
         return cls(
             as_of=int(document["as_of"]),
             assets=tuple(document["assets"]),

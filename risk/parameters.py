@@ -120,7 +120,8 @@ _SPECS = (
     ),
     _ratio("reserve_factor", "Reserve factor", "1", 0, Rounding.NEAREST),
     _ratio("liquidation_protocol_fee", "Protocol's share of the bonus", "1", 0, Rounding.NEAREST),
-    _ratio("liquidation_factor", "Liquidation factor", "1", 0, Rounding.NEAREST),
+    _ratio("liquidation_factor", "Liquidation factor", "1", 0, Rounding.DOWN, "liquidation_threshold"),
+    _ratio("store_front_price_factor", "Store front price factor", "1", 0, Rounding.NEAREST),
     _ratio("optimal_utilisation", "Optimal utilisation", "1", 0, Rounding.NEAREST),
     _ratio("base_borrow_rate", "Base borrow rate", "10", 0, Rounding.NEAREST),
     _ratio("borrow_rate_slope_below", "Slope below the optimal utilisation", "10", 0, Rounding.NEAREST),
@@ -150,6 +151,7 @@ KINDS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "reserve": _RESERVE,
         "efficiency_mode": _COLLATERAL,
+        "base": frozenset({"store_front_price_factor"}),
         "market": frozenset({"initial_margin", "maintenance_margin", "notional_limit"}),
         "pool": frozenset({"swap_fee"}),
     }

@@ -15,12 +15,12 @@ from risk.artifact import json_hash
 from risk.errors import SettingsError
 from risk.feed_settings import PRICED, Feed
 from risk.market import NUMERAIRE
+from risk.market_settings import Market
 from risk.parameters import SPECS
 from risk.price_graph import Edge, Pair, price_paths
 from risk.price_settings import Aggregation, Composite
 from risk.setting_errors import settings_error
 from risk.setting_types import Address, Dollars, Duration, Fraction, Model, Name, unit_reader
-from risk.state_settings import StateSource
 from risk.units import Dimension
 
 
@@ -90,33 +90,6 @@ class Execution(Model):
     protocol_share: Fraction
     borrow_rate: Fraction
     user_margin_horizon: Duration
-
-
-class Market(Model):
-    """A place that has parameters: a lending market, a perpetuals venue, a pool venue.
-
-    Attributes
-    ----------
-    configurator
-        Aave's PoolConfigurator, which calls go to.
-    state
-        Where its parameters in force, their dates and its positions are read on chain; None for from files.
-    """
-
-    protocol: Literal["aave_v3", "compound_v3", "generic"]
-    chain_id: int | None = None
-    configurator: Address | None = None
-    state: StateSource | None = None
-
-    @model_validator(mode="after")
-    def _addressed(self) -> Market:
-        if self.protocol == "aave_v3" and (self.chain_id is None or self.configurator is None):
-            raise ValueError("an aave_v3 market needs chain_id and configurator (the PoolConfigurator's address)")
-        if self.state is not None and (self.protocol == "generic" or self.chain_id is None):
-            raise ValueError("a market with state needs chain_id and a protocol that can be read: aave_v3, compound_v3")
-        if self.state is not None and self.state.steward is not None and self.protocol != "aave_v3":
-            raise ValueError("only an aave_v3 market has a risk steward")
-        return self
 
 
 AssetClass = Literal["large_cap", "mid_cap", "exchange_token", "algorithmic", "stable", "wrapped"]
@@ -349,6 +322,8 @@ class Settings(Model):
             raise ValueError("markets: bounds hold for all markets, so one market at most names a steward")
         if self.positions is not None and (own := [name for name, source in sources.items() if source.positions]):
             raise ValueError(f"positions: they are read on chain, too; set markets.{own[0]}.state.positions to false")
+        for market, one in self.markets.items():
+            one.check_debts(market, [asset.debts for asset in self.assets.values() if asset.reserve == market])
         if list(self.policy.bonus_grid) != sorted(set(self.policy.bonus_grid)):
             raise ValueError("policy.bonus_grid: must ascend")
         price_paths([e for n in range(len(self.feeds)) for e in self.edges(n)], self.composites, self.assets)

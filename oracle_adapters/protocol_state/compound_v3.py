@@ -29,9 +29,10 @@ from risk.protocols.compound_v3 import (
     fraction,
     per_year,
 )
+from risk.seizure.absorption import BASE, STORE_FRONT
 from risk.settings import Settings
 from risk.state_settings import StateSource
-from risk.units import Quantity
+from risk.units import Quantity, Ratio
 
 _UPGRADED = Event("Upgraded(address indexed)")
 _PAUSED = Event("PauseAction(bool,bool,bool,bool,bool)")
@@ -45,10 +46,11 @@ def read_compound_v3(
     """Read a market; arguments and errors as of `read_aave_v3`.
 
     The base asset's rates stand among the facts: Comet keeps them a second and floored, so that no yearly
-    number lies on a grid. A collateral asset with a cap of zero has no supply cap here (elsewhere zero means
-    that there is none), and is counted.
+    number lies on a grid; its store front price factor is a parameter of the base asset. A collateral asset with a
+    cap of zero has no supply cap here (elsewhere zero means that there is none), and is counted.
     """
     tokens = tokens_of(market, settings)
+    names = {asset.token.lower(): asset.symbol or name for name, asset in settings.assets.items() if asset.token}
     comet, number = source.contract, block.number
     infos = _assets(comet, tokens, node, number)
     own = {address: info for address, info in infos.items() if _reserve(tokens, address) is not None}
@@ -57,7 +59,9 @@ def read_compound_v3(
         result.value
         for result in node.calls([Call(comet, "baseToken()(address)"), Call(comet, "decimals()(uint8)")], number)
     )
-    changed_at = _changed_at(market, parameters, tokens, source, node, block)
+    front = _store_front(market, comet, names.get(base.lower()), node, number)
+    parameters |= front
+    changed_at = _changed_at(market, parameters, names.get(base.lower()), tokens, source, node, block)
     structure = _facts(market, comet, base, own, tokens, node, source, block)
     book, checks = _positions(market, base.lower(), base_decimals, infos, tokens, source, node, block, assets)
     declared = {asset.symbol or name for name, asset in settings.assets.items() if asset.reserve == market}
@@ -70,6 +74,8 @@ def read_compound_v3(
     checks += counted("absent", sorted(declared - known), "declared reserves that the Comet lacks")
     checks += counted("closed", closed, "collateral with a cap of zero, so that no more of it can be supplied")
     checks += counted("halted", paused, "actions that are paused")
+    if not front:
+        checks += counted("base", [base.lower()], "a base token that no asset declares: no store front price factor")
     undated = [str(key) for key in parameters if key not in changed_at]
     checks += counted("history", undated, "values that no upgrade since the first block explains, so without a date")
     return MarketState(market, block, parameters, changed_at, {}, tuple(sorted(structure)), book, tuple(checks))
@@ -104,9 +110,16 @@ def _parameters(market: str, infos: Mapping[str, AssetInfo], tokens: Mapping[str
     }
 
 
+def _store_front(market: str, comet: str, base: str | None, node: Node, number: int) -> dict[Key, Quantity]:
+    """What the market has beside its collateral: the store front's share of the penalty, under the base asset."""
+    raw = node.call(Call(comet, "storeFrontPriceFactor()(uint256)"), number).value
+    return {} if base is None else {Key(market, BASE, base, (), STORE_FRONT): Ratio(fraction(raw))}
+
+
 def _changed_at(
     market: str,
     parameters: Mapping[Key, Quantity],
+    base: str | None,
     tokens: Mapping[str, Token],
     source: StateSource,
     node: Node,
@@ -124,6 +137,7 @@ def _changed_at(
             continue  # a proxy whose first implementation is not Comet's holds no parameters yet
         infos = _assets(source.contract, tokens, node, number)
         then = _parameters(market, {a: i for a, i in infos.items() if _reserve(tokens, a) is not None}, tokens)
+        then |= _store_front(market, source.contract, base, node, number)
         entries += [(number, key, then.get(key)) for key in parameters]
     last = last_changes(entries)
     times = times_of(node, {change.block for change in last.values()})

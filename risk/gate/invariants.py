@@ -13,6 +13,7 @@ from functools import partial
 from risk.gate.context import GateContext, Place, Remark, Rule
 from risk.outcome import Severity
 from risk.parameters import SPECS, Key, ParameterSet
+from risk.seizure.by_protocol import SEIZURES
 
 Excess = Callable[[Decimal, Decimal], Decimal | None]
 """By how much two numbers break an invariant (zero or more), or None where they keep it."""
@@ -26,6 +27,11 @@ def _toxic(threshold: Decimal, bonus: Decimal) -> Decimal | None:
     """At or above one, a partial liquidation no longer raises the health factor."""
     product = threshold * (1 + bonus)
     return product - 1 if product >= 1 else None
+
+
+def _absorbed_at_a_loss(threshold: Decimal, factor: Decimal) -> Decimal | None:
+    """At or above its liquidation factor, an account is credited less than the debt at which it is absorbed."""
+    return threshold - factor if threshold >= factor else None
 
 
 def _maintenance_reaches_initial(maintenance: Decimal, initial: Decimal) -> Decimal | None:
@@ -82,8 +88,10 @@ def _coupled(context: GateContext) -> list[Place]:
     """Each parameter that another of its subject in head is coupled with, and that other one."""
     found: dict[Key, Key] = {}
     for key in context.head.values:
+        market = context.settings.markets.get(key.market)
+        penalty = SEIZURES[market.protocol].penalty if market is not None else "liquidation_bonus"
         for name in key.spec.coupled_with:
-            found.setdefault(key.sibling(name), key)
+            found.setdefault(key.sibling(penalty if name == "liquidation_bonus" else name), key)
     return sorted(found.items())
 
 
@@ -124,6 +132,14 @@ RULES = (
         _toxic,
         "threshold × (1 + bonus) reaches one: a liquidation no longer raises the health factor",
         "Lower the threshold or the bonus",
+    ),
+    _rule(
+        "I002",
+        "a threshold stays below its liquidation factor",
+        partial(_together, first="liquidation_threshold", second="liquidation_factor"),
+        _absorbed_at_a_loss,
+        "the threshold reaches the liquidation factor: reserves pay for every account that is absorbed",
+        "Lower the threshold or raise the liquidation factor",
     ),
     _rule(
         "I003",

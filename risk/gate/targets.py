@@ -13,11 +13,12 @@ from functools import partial
 from risk.gate.context import GateContext, Place, Remark, Rule
 from risk.outcome import Severity
 from risk.parameters import Change, Key, ParameterSet
+from risk.seizure.by_protocol import SEIZURES
 
-STRESSED = "reserve"
-"""The kind of subject whose changes the stress simulates."""
-READ = frozenset({"liquidation_threshold", "liquidation_bonus", "supply_cap"})
-"""Parameters of it that the stress reads."""
+STRESSED = frozenset({"reserve", "base"})
+"""Kinds of subject whose changes the stress simulates."""
+READ = frozenset({"store_front_price_factor"}).union(*(seizure.reads for seizure in SEIZURES.values()))
+"""Parameters of them that the stress reads."""
 
 
 def _loosened(context: GateContext, *, stressed: bool) -> list[Place]:
@@ -25,7 +26,7 @@ def _loosened(context: GateContext, *, stressed: bool) -> list[Place]:
     return [
         (change.key,)
         for change in context.changes
-        if (change.key.kind == STRESSED) is stressed
+        if (change.key.kind in STRESSED) is stressed
         and context.head.get(change.key) is not None
         and change.tightening <= 0
     ]

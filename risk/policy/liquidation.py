@@ -9,8 +9,6 @@ from risk.exposure import REFERENCE_WEIGHTS
 from risk.market import MarketSnapshot
 from risk.settings import Execution, Settings
 
-CLOSE_FACTOR = 0.5
-"""Share of an account's debt that one liquidation repays (Aave v3, health factor above .95)."""
 _IMPACTS = tuple(i / 1000 for i in range(1, 500))
 
 
@@ -36,9 +34,9 @@ def slippage_of(size_usd: float, snapshot: MarketSnapshot, settings: Settings, a
     return _IMPACTS[low] if low < len(_IMPACTS) else math.inf
 
 
-def liquidation_size(supply_usd: float, threshold: float) -> float:
-    """US dollars that one liquidation of the largest reference account repays."""
-    return CLOSE_FACTOR * float(REFERENCE_WEIGHTS.max()) * supply_usd * threshold
+def liquidation_size(supply_usd: float, threshold: float, close_factor: float) -> float:
+    """US dollars that one liquidation of the largest reference account repays, closing a share of its debt."""
+    return close_factor * float(REFERENCE_WEIGHTS.max()) * supply_usd * threshold
 
 
 def runoff_seconds(sold_usd: float, depth_usd: float, half_life: int) -> float:

@@ -17,6 +17,7 @@ from risk.policy.reserve import Liquidation, PairThreshold, broken_by, liquidati
 from risk.policy.steward import Step, coupled_steps, next_step, on_grid, with_value
 from risk.policy.threshold import Budget, any_shortfall
 from risk.recommendation import Derivation, Operation, Recommendation, Trail
+from risk.seizure.by_protocol import seizure_of
 from risk.settings import Asset, Settings
 from risk.units import DAY, GRIDS, Grid, Quantity, Ratio, Rounding, TokenAmount, Usd
 
@@ -144,7 +145,7 @@ class _Policy:
     def refuse_reserve(self, asset: str, declared: Asset, reason: str) -> None:
         """Refuse a reserve: no new borrowing, by the emergency route; the other numbers stay."""
         self.facts["refused"][asset] = reason
-        for parameter in ("liquidation_threshold", "liquidation_bonus", "supply_cap"):
+        for parameter in ("liquidation_threshold", seizure_of(self.settings, asset).penalty, "supply_cap"):
             self.refuse(reserve_key(asset, declared, parameter), reason, _EMERGENCY)
         key = reserve_key(asset, declared, "collateral_factor")
         trail = Trail()
@@ -178,6 +179,8 @@ class _Policy:
                     break
             else:
                 raise RefusalError("bonus and threshold do not settle", field=asset, remedy="Widen policy.bonus_grid")
+            if threshold < seizure_of(settings, asset).least_threshold:
+                raise RefusalError("no threshold that the contract holds keeps the budgets", field=asset)
             broken = broken_by(settings, worst.model, budget, bonus, worst.crossings.weights)
             if broken is not None:
                 raise RefusalError(
@@ -187,11 +190,11 @@ class _Policy:
         except (RefusalError, EvidenceError) as error:
             self.refuse_reserve(asset, declared, str(error))
             return
-        self._bonus_and_cap(asset, declared, terms)
-        threshold = self._threshold(asset, declared, solved, worst, budget)
+        penalty = self._penalty_and_cap(asset, declared, terms)
+        threshold = self._threshold(asset, declared, solved, worst, budget, penalty)
         self._collateral_factor(asset, declared, threshold, worst)
-        before = snapshot.in_force.ratio(reserve_key(asset, declared, "liquidation_threshold"))
-        bonus_before = snapshot.in_force.ratio(reserve_key(asset, declared, "liquidation_bonus"))
+        key = reserve_key(asset, declared, "liquidation_threshold")
+        before, bonus_before = snapshot.in_force.ratio(key), seizure_of(settings, asset).bonus(snapshot.in_force, key)
         chances = self.facts["any_shortfall_probability"]
         chances["target"][symbol] = any_shortfall(worst.crossings, max(threshold, 1e-4), bonus)
         if before and bonus_before is not None:
@@ -203,9 +206,11 @@ class _Policy:
             "mean loss at the target": twin.mean_loss(max(threshold, 1e-4), bonus),
         }  # fmt: skip
 
-    def _bonus_and_cap(self, asset: str, declared: Asset, terms: Liquidation) -> None:
+    def _penalty_and_cap(self, asset: str, declared: Asset, terms: Liquidation) -> float:
+        """Derive what an account loses when it is liquidated, which is returned, and the supply cap."""
         settings, bonus, needed, note = self.settings, terms.bonus, terms.needed, terms.depth.note
-        key = reserve_key(asset, declared, "liquidation_bonus")
+        seizure = seizure_of(settings, asset)
+        key = reserve_key(asset, declared, seizure.penalty)
         slips = f"slips {terms.slippage:.2%} on average" if terms.slippage < 1.0 else "is more than the depth takes"
         trail, notes = Trail(), (f"one liquidation of {terms.size_usd:,.0f} USD {slips}", note)
         if needed <= bonus:
@@ -215,19 +220,25 @@ class _Policy:
         else:
             trail.apply("Largest on the bonus grid", Operation.START, bonus, "policy.bonus_grid")
             binding = "bonus grid: no bonus on it pays a keeper at this size"
-        self.decide(key, trail, binding, like=Ratio(on_grid(bonus, key.spec, self.grid(key.market))), notes=notes)
+        seizure.penalty_from(trail, self.snapshot.in_force, key)
+        like = Ratio(on_grid(trail.value, key.spec, self.grid(key.market)))
+        penalty = self.decide(key, trail, binding, like=like, notes=(*notes, *seizure.notes))
         key, cap = reserve_key(asset, declared, "supply_cap"), Trail()
         price = self.snapshot.last_price(asset)
         cap.apply("Stressed depth within the bonus, USD", Operation.START, terms.depth.usd, note)
         cap.apply("Cap as a multiple of depth", Operation.MULTIPLY, settings.policy.cap_to_depth, "policy.cap_to_depth")
         cap.apply("Price, USD", Operation.DIVIDE, price, "last close")
         symbol = declared.symbol or asset
-        like = TokenAmount(on_grid(cap.value, key.spec, self.grid(key.market)), symbol)
-        self.decide(key, cap, "depth", like=like, notes=(note,))
+        self.decide(
+            key, cap, "depth", like=TokenAmount(on_grid(cap.value, key.spec, self.grid(key.market)), symbol),
+            notes=(note,),
+        )  # fmt: skip
+        return float(penalty.value)
 
     def _threshold(
-        self, asset: str, declared: Asset, solved: list[PairThreshold], worst: PairThreshold, budget: Budget
-    ) -> float:
+        self, asset: str, declared: Asset, solved: list[PairThreshold], worst: PairThreshold, budget: Budget,
+        penalty: float,
+    ) -> float:  # fmt: skip
         key, trail = reserve_key(asset, declared, "liquidation_threshold"), Trail()
         ceiling = declared.threshold_ceiling if declared.threshold_ceiling is not None else float(key.spec.upper)
         binding = "structural ceiling"
@@ -241,6 +252,10 @@ class _Policy:
                     < before
                 ):
                     binding = f"{name} ({pair.model.subject})"
+        bound = seizure_of(self.settings, asset).threshold_bound(penalty)
+        if bound is not None and trail.value > bound:
+            binding = "liquidation factor"
+            trail.apply("At least a step below the liquidation factor", Operation.MINIMUM, bound, "protocol")
         self.facts["binding"][declared.symbol or asset] = binding
         notes = (
             f"run-off of {worst.runoff / 3600:.1f} hours, priced at {worst.crossings.basis}",

@@ -16,12 +16,13 @@ import numpy as np
 from risk.calibration import Calibration, SubjectModel, Unavailable
 from risk.depth import Depth, stressed_depth
 from risk.errors import RefusalError
-from risk.exposure import REFERENCE_DISTANCES
+from risk.exposure import REFERENCE_DISTANCES, reserve_key
 from risk.market import FloatArray, IntArray, MarketSnapshot
 from risk.policy.liquidation import liquidation_size, required_bonus, runoff_seconds, slippage_of
 from risk.policy.runoff import Crossings, find_crossings, slice_weights
 from risk.policy.threshold import Budget, limits
 from risk.policy.twin import HistoricalTwin, historical_twin, largest_within
+from risk.seizure.by_protocol import seizure_of
 from risk.settings import Settings
 from risk.tails.horizon import bars_of, discrete_minimum_correction, simulate
 from risk.tails.shocks import fit_shocks, shock_probabilities
@@ -95,7 +96,8 @@ class Liquidation:
     Attributes
     ----------
     bonus
-        Smallest on the grid that pays a keeper, else the largest on the grid.
+        Smallest on the grid that pays a keeper, else the largest on the grid; where the protocol stores another
+        penalty, what its own grid leaves of it.
     needed
         What pays a keeper: `bonus` before the grid; infinite where no depth takes the size.
     size_usd, slippage
@@ -121,17 +123,28 @@ def liquidation_terms(snapshot: MarketSnapshot, settings: Settings, asset: str, 
     Raises
     ------
     RefusalError
-        When no depth is left to sell into.
+        When no depth is left to sell into, or the protocol can make none of the bonuses.
     EvidenceError
-        When neither depth nor a traded volume is known.
+        When neither depth nor a traded volume is known, or what a penalty hangs on is not.
     """
-    debt = settings.assets[asset].debts[0]
-    for bonus in settings.policy.bonus_grid:
+    declared, seizure = settings.assets[asset], seizure_of(settings, asset)
+    debt, key = declared.debts[0], reserve_key(asset, declared, seizure.penalty)
+    bonuses = [seizure.attainable(bonus, snapshot.in_force, key) for bonus in settings.policy.bonus_grid]
+    if not (bonuses := [bonus for bonus in bonuses if math.isfinite(bonus)]):
+        raise RefusalError(
+            "no penalty leaves a buyer a bonus on the grid",
+            field=asset,
+            remedy="Raise the store front price factor, or put smaller bonuses on policy.bonus_grid",
+        )
+    execution = settings.execution
+    if seizure.absorbs:  # whoever buys keeps the whole discount
+        execution = execution.model_copy(update={"protocol_share": 0.0})
+    for bonus in bonuses:
         depth = stressed_depth(snapshot, settings, asset, debt, bonus)
         cap_usd = settings.policy.cap_to_depth * depth.usd
-        size = liquidation_size(cap_usd, threshold)
+        size = liquidation_size(cap_usd, threshold, seizure.close_factor)
         slippage = slippage_of(size, snapshot, settings, asset, debt)
-        needed = required_bonus(slippage, settings.execution) if math.isfinite(slippage) else math.inf
+        needed = required_bonus(slippage, execution) if math.isfinite(slippage) else math.inf
         if needed <= bonus:
             break
     if cap_usd <= 0:

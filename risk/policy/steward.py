@@ -70,31 +70,39 @@ def coupled_steps(step: Mapping[Key, Value], in_force: ParameterSet, grids: Call
     """What of a set of next steps must wait for its partner, with the value to set instead.
 
     A threshold that falls faster than its collateral factor stops a grid step above it, and a factor that rises
-    faster than its threshold a grid step below; a threshold or a bonus stays while both together would leave nothing
-    of a liquidated collateral, threshold * (1 + bonus) >= 1.
+    faster than its threshold a grid step below; a threshold or a penalty stays while both together would leave nothing
+    of a liquidated collateral: threshold * (1 + bonus) >= 1, or a threshold that reaches its liquidation factor.
     """
     found: dict[Key, Value] = {}
     for key in sorted(k for k in step if k.parameter == "liquidation_threshold"):
-        keys = (key, key.sibling("collateral_factor"), key.sibling("liquidation_bonus"))
-        threshold, factor, bonus = (_ratio(step.get(k)) for k in keys)
-        before, _, bonus_before = (_ratio(in_force.get(k)) for k in keys)
+        absorbs = key.sibling("liquidation_factor") in step
+        penalty_key = key.sibling("liquidation_factor" if absorbs else "liquidation_bonus")
+        keys = (key, key.sibling("collateral_factor"), penalty_key)
+        threshold, factor, penalty = (_ratio(step.get(k)) for k in keys)
+        before, _, penalty_before = (_ratio(in_force.get(k)) for k in keys)
         if threshold is None:
             continue
-        if bonus is not None and threshold * (1 + bonus) >= 1:
+        milder = max if absorbs else min
+        if penalty is not None and _nothing_left(threshold, penalty, absorbs):
             threshold = threshold if before is None else min(threshold, before)
-            bonus = bonus if bonus_before is None else min(bonus, bonus_before)
+            penalty = penalty if penalty_before is None else milder(penalty, penalty_before)
         if factor is not None and 0 < threshold <= factor:
             unit = Decimal(grids(key.market).ratio)
             if before is not None and threshold < before:
                 threshold = min(before, factor + unit)
             if threshold <= factor:
                 factor = max(threshold - unit, Decimal(0))
-        if bonus is not None and bonus_before is not None and threshold * (1 + bonus) >= 1:
-            bonus = min(bonus, bonus_before)
-        for k, value in zip(keys, (threshold, factor, bonus), strict=True):
+        if penalty is not None and penalty_before is not None and _nothing_left(threshold, penalty, absorbs):
+            penalty = milder(penalty, penalty_before)
+        for k, value in zip(keys, (threshold, factor, penalty), strict=True):
             if value is not None and value != _ratio(step.get(k)):
                 found[k] = Ratio(value)
     return found
+
+
+def _nothing_left(threshold: Decimal, penalty: Decimal, absorbs: bool) -> bool:
+    """Whether a collateral at its threshold has nothing left after the penalty: a bonus, or a liquidation factor."""
+    return threshold >= penalty if absorbs else threshold * (1 + penalty) >= 1
 
 
 def _ratio(value: Value | None) -> Decimal | None:

@@ -11,17 +11,21 @@ under one that is cut. Only the reference book, whose definition is the cap full
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from risk.artifact import Table
 from risk.errors import EvidenceError
 from risk.exposure import REFERENCE_DISTANCES, REFERENCE_WEIGHTS, reserve_key, supply_usd
-from risk.market import Book, FloatArray, MarketSnapshot, Origin, frozen
-from risk.parameters import Malformed, ParameterSet
+from risk.market import Book, BoolArray, FloatArray, MarketSnapshot, Origin, frozen
+from risk.parameters import ParameterSet
+from risk.seizure.by_protocol import seizure_of
+from risk.seizure.reading import ratio_of
 from risk.settings import Settings
+from risk.stress.asset_terms import Absorption, Modes, absorption_of, bonuses_of, modes_of, thresholds_of
 
 FOLLOWS = (
     "long run: where a supply cap is raised, collateral grows so that the cap is as full as the one in force is; "
@@ -47,9 +51,14 @@ class StressBook:
     collateral, debt
         (n_accounts, n_assets) whole tokens.
     threshold, bonus
-        (n_assets,) fractions; zero where the asset is no collateral.
+        (n_assets,) fractions; zero where the asset is no collateral. The bonus is what whoever takes the collateral
+        gains, also where the protocol's own parameter is another.
     origin, note
         Where the positions come from, and how they follow the set.
+    modes
+        Efficiency modes of the accounts, whose terms then count instead; None where nobody is in one.
+    absorption
+        Which accounts the protocol absorbs; None where keepers repay everywhere.
     """
 
     accounts: tuple[str, ...]
@@ -61,21 +70,84 @@ class StressBook:
     bonus: FloatArray
     origin: Origin
     note: str
+    modes: Modes | None = None
+    absorption: Absorption | None = None
+
+    def thresholds(self) -> FloatArray:
+        """Threshold of each account for each asset, (n_accounts, n_assets)."""
+        rows = None if self.modes is None else self.modes.threshold[self.modes.account]
+        return np.broadcast_to(self.threshold, self.collateral.shape) if rows is None else rows
+
+    def bonuses(self) -> FloatArray:
+        """Bonus on each account's collateral, (n_accounts, n_assets)."""
+        rows = None if self.modes is None else self.modes.bonus[self.modes.account]
+        return np.broadcast_to(self.bonus, self.collateral.shape) if rows is None else rows
+
+    def largest_bonus(self) -> FloatArray:
+        """Largest bonus under which each asset is taken, (n_assets,)."""
+        return self.bonus if self.modes is None else frozen(self.modes.bonus.max(axis=0))
 
     def without(self, assets: frozenset[str]) -> StressBook:
         """The book without the accounts that hold or owe any of these assets, and without these columns."""
         gone = np.array([name in assets for name in self.assets], dtype=bool)
-        rows = ~np.any((self.collateral[:, gone] > 0) | (self.debt[:, gone] > 0), axis=1)
-        return StressBook(
-            tuple(name for name, kept in zip(self.accounts, rows, strict=True) if kept),
-            tuple(name for name in self.assets if name not in assets),
-            frozen(self.price[~gone]),
-            frozen(self.collateral[rows][:, ~gone]),
-            frozen(self.debt[rows][:, ~gone]),
-            frozen(self.threshold[~gone]),
-            frozen(self.bonus[~gone]),
-            self.origin,
-            self.note,
+        touched = (self.collateral[:, gone] > 0) | (self.debt[:, gone] > 0)
+        return self._part(~np.asarray(touched.any(axis=1)), ~gone)
+
+    def parts(self) -> Iterator[tuple[str, StressBook]]:
+        """The book by who absorbs its accounts: "" first, for those that keepers repay, then each market.
+
+        Raises
+        ------
+        EvidenceError
+            An account that only one market could absorb in part, or that owes it two assets.
+        """
+        if self.absorption is None:
+            yield "", self
+            return
+        markets = np.array(self.absorption.market, dtype=object)
+        held, everything = self.collateral > 0, np.ones(len(self.assets), dtype=bool)
+        taken = np.zeros(len(self.accounts), dtype=bool)
+        found = []
+        for market in sorted(set(markets.tolist()) - {""}):
+            rows = np.asarray(held[:, markets == market].any(axis=1))
+            mixed = rows & held[:, markets != market].any(axis=1)
+            debts = (self.debt[rows] > 0).any(axis=0)
+            if mixed.any() or debts.sum() > 1:
+                wrong = (
+                    "an account's collateral lies in it and in another market" if mixed.any() else "two are owed to it"
+                )
+                raise EvidenceError(
+                    f"a Comet holds whole accounts and lends one asset, but {wrong}",
+                    field=market,
+                    value=self.accounts[int(np.argmax(mixed if mixed.any() else rows))],
+                    remedy="Give an account of each market a name of its own, and its debt in the base asset",
+                )
+            taken |= rows
+            found.append((market, self._part(rows, everything)))
+        if not taken.all():
+            yield "", self._part(~taken, everything)
+        yield from found
+
+    def _part(self, rows: BoolArray, columns: BoolArray) -> StressBook:
+        """Some accounts and some assets."""
+        modes, absorption = self.modes, self.absorption
+        if modes is not None:
+            kept = frozen(modes.account[rows], np.int64)
+            modes = Modes(kept, frozen(modes.threshold[:, columns]), frozen(modes.bonus[:, columns]))
+        if absorption is not None:
+            market = tuple(name for name, here in zip(absorption.market, columns, strict=True) if here)
+            absorption = Absorption(market, frozen(absorption.credit[columns])) if any(market) else None
+        return dataclasses.replace(
+            self,
+            accounts=tuple(name for name, kept in zip(self.accounts, rows, strict=True) if kept),
+            assets=tuple(name for name, kept in zip(self.assets, columns, strict=True) if kept),
+            price=frozen(self.price[columns]),
+            collateral=frozen(self.collateral[rows][:, columns]),
+            debt=frozen(self.debt[rows][:, columns]),
+            threshold=frozen(self.threshold[columns]),
+            bonus=frozen(self.bonus[columns]),
+            modes=modes,
+            absorption=absorption,
         )
 
 
@@ -95,17 +167,27 @@ def book_of(snapshot: MarketSnapshot, settings: Settings, parameters: ParameterS
     book = _used(snapshot.book)
     price = _prices(snapshot, book.assets)
     held = np.any(book.collateral > 0, axis=0)
-    threshold = _ratios(settings, parameters, book.assets, held, "liquidation_threshold")
-    bonus = _ratios(settings, parameters, book.assets, held, "liquidation_bonus")
-    in_force = _thresholds(settings, snapshot.in_force, book.assets, held, threshold)
+    threshold = thresholds_of(settings, parameters, book.assets, held, None)
+    bonus = bonuses_of(settings, parameters, book.assets, held)
+    in_force = thresholds_of(settings, snapshot.in_force, book.assets, held, threshold)
+    modes = modes_of(snapshot, settings, parameters, book.assets, (threshold, bonus))
+    modes_before = modes_of(snapshot, settings, snapshot.in_force, book.assets, (in_force, bonus), parameters)
     collateral = book.collateral * _growth(snapshot, settings, parameters, book)
-    before, after = book.collateral @ (price * in_force), collateral @ (price * threshold)
+    before = _power(book.collateral, price, in_force, modes_before)
+    after = _power(collateral, price, threshold, modes)
     # Collateral that supports no debt in force says nothing of the debt under another set: it stays.
     scale = np.divide(after, before, out=np.ones_like(after), where=before > 0)
     return StressBook(
         book.accounts, book.assets, price, frozen(collateral), frozen(book.debt * scale[:, None]), threshold, bonus,
-        book.origin, FOLLOWS,
+        book.origin, FOLLOWS, modes, absorption_of(settings, parameters, book.assets, held),
     )  # fmt: skip
+
+
+def _power(collateral: FloatArray, price: FloatArray, threshold: FloatArray, modes: Modes | None) -> FloatArray:
+    """Debt at which each account becomes liquidatable, US dollars (n_accounts,)."""
+    if modes is None:
+        return collateral @ (price * threshold)
+    return (collateral * modes.threshold[modes.account]) @ price
 
 
 def newly_liquidatable(
@@ -133,12 +215,13 @@ def newly_liquidatable(
     book = _used(snapshot.book)
     price, held = _prices(snapshot, book.assets), np.any(book.collateral > 0, axis=0)
     debt = book.debt @ price
-    new = _ratios(settings, after, book.assets, held, "liquidation_threshold")
-    old = _thresholds(settings, before, book.assets, held, new)
-    health = [
-        np.divide(book.collateral @ (price * threshold), debt, out=np.full(len(debt), np.inf), where=debt > 0)
-        for threshold in (old, new)
-    ]
+    new = thresholds_of(settings, after, book.assets, held, None)
+    old = thresholds_of(settings, before, book.assets, held, new)
+    health = []
+    for parameters, threshold, other in ((before, old, after), (after, new, None)):
+        modes = modes_of(snapshot, settings, parameters, book.assets, (threshold, threshold), other)
+        power = _power(book.collateral, price, threshold, modes)
+        health.append(np.divide(power, debt, out=np.full(len(debt), np.inf), where=debt > 0))
     crossing = np.flatnonzero((health[0] >= 1) & (health[1] < 1))
     rows = sorted(
         ((book.accounts[i], float(health[0][i]), float(health[1][i]), float(debt[i])) for i in crossing.tolist()),
@@ -151,58 +234,11 @@ def _used(book: Book) -> Book:
     """The book without columns that nobody holds or owes."""
     used = np.any((book.collateral > 0) | (book.debt > 0), axis=0)
     names = tuple(name for name, kept in zip(book.assets, used, strict=True) if kept)
-    return Book(book.accounts, names, book.collateral[:, used], book.debt[:, used], book.origin)
+    return dataclasses.replace(book, assets=names, collateral=book.collateral[:, used], debt=book.debt[:, used])
 
 
 def _prices(snapshot: MarketSnapshot, assets: tuple[str, ...]) -> FloatArray:
     return frozen([snapshot.last_price(name) for name in assets])
-
-
-def _ratio(settings: Settings, parameters: ParameterSet, asset: str, parameter: str) -> float | None:
-    """A reserve's ratio, None where the set has no such key.
-
-    Raises
-    ------
-    EvidenceError
-        The asset is no reserve, or the value cannot be read.
-    """
-    declared = settings.assets.get(asset)
-    if declared is None or declared.reserve is None:
-        raise EvidenceError("collateral in the book is no reserve", field=asset, remedy="Give it a reserve market")
-    key = reserve_key(asset, declared, parameter)
-    if isinstance(parameters.values.get(key), Malformed):
-        raise EvidenceError("the value cannot be read", field=str(key), value=str(parameters.values[key]))
-    return parameters.ratio(key)
-
-
-def _ratios(
-    settings: Settings, parameters: ParameterSet, assets: tuple[str, ...], held: npt.NDArray[np.bool_], parameter: str
-) -> FloatArray:
-    """Ratios (n_assets,) of what is held as collateral; zero elsewhere."""
-    ratios = np.zeros(len(assets))
-    for i in np.flatnonzero(held).tolist():
-        found = _ratio(settings, parameters, assets[i], parameter)
-        if found is None:
-            raise EvidenceError(
-                f"collateral in the book has no {parameter}", field=assets[i], remedy="Add it to the parameter file"
-            )
-        ratios[i] = found
-    return frozen(ratios)
-
-
-def _thresholds(
-    settings: Settings,
-    parameters: ParameterSet,
-    assets: tuple[str, ...],
-    held: npt.NDArray[np.bool_],
-    other: FloatArray,
-) -> FloatArray:
-    """Thresholds (n_assets,) of what is held, and the other ones where the set has none."""
-    found = [
-        _ratio(settings, parameters, name, "liquidation_threshold") if here else None
-        for name, here in zip(assets, held.tolist(), strict=True)
-    ]
-    return frozen([other[i] if ratio is None else ratio for i, ratio in enumerate(found)])
 
 
 def _growth(snapshot: MarketSnapshot, settings: Settings, parameters: ParameterSet, book: Book) -> FloatArray:
@@ -226,8 +262,9 @@ def _growth(snapshot: MarketSnapshot, settings: Settings, parameters: ParameterS
 def _reference(snapshot: MarketSnapshot, settings: Settings, parameters: ParameterSet) -> StressBook:
     listed = []
     for asset, _, declared in settings.reserves():
-        threshold = _ratio(settings, parameters, asset, "liquidation_threshold")
-        bonus = _ratio(settings, parameters, asset, "liquidation_bonus")
+        key = reserve_key(asset, declared, "liquidation_threshold")
+        threshold = ratio_of(parameters, key)
+        bonus = seizure_of(settings, asset).bonus(parameters, key)
         if threshold:
             listed.append((asset, declared.debts[0], threshold, bonus or 0.0))
     assets = tuple(sorted({name for asset, debt, *_ in listed for name in (asset, debt)}))
@@ -247,7 +284,8 @@ def _reference(snapshot: MarketSnapshot, settings: Settings, parameters: Paramet
         debts[rows, j] = usd * threshold * (1 - REFERENCE_DISTANCES) / price[j]
         thresholds[i], bonuses[i] = threshold, bonus
         accounts += [f"{asset} at {distance:.0%}" for distance in REFERENCE_DISTANCES]
+    held = np.isin(assets, [asset for asset, *_ in listed])
     return StressBook(
         tuple(accounts), assets, price, frozen(collateral), frozen(debts), frozen(thresholds), frozen(bonuses),
-        Origin.ASSUMED, REFERENCE,
+        Origin.ASSUMED, REFERENCE, None, absorption_of(settings, parameters, assets, held),
     )  # fmt: skip

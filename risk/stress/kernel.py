@@ -30,11 +30,14 @@ class Positions(NamedTuple):
     """Positions in tokens: those of account a are at ``start[a]:start[a + 1]``.
 
     Keepers come to accounts in this order; `collaterals` and `debts` list the assets that are held and owed at all.
+    `threshold` and `bonus` are those of the account for that collateral: in an efficiency mode others than the asset's.
     """
 
     collateral_start: IntArray
     collateral_asset: IntArray
     collateral: FloatArray
+    threshold: FloatArray
+    bonus: FloatArray
     debt_start: IntArray
     debt_asset: IntArray
     debt: FloatArray
@@ -49,10 +52,8 @@ class Terms(NamedTuple):
     ----------
     price
         US dollars at the start.
-    threshold, bonus
-        Fractions.
-    depth
-        US dollars that sell within the bonus.
+    bonus, depth
+        A bonus, as a fraction, and the US dollars that sell within it.
     deviation
         Move of the market that makes the oracle follow.
     oracle_lag, keeper_wait
@@ -66,7 +67,6 @@ class Terms(NamedTuple):
     """
 
     price: FloatArray
-    threshold: FloatArray
     bonus: FloatArray
     depth: FloatArray
     deviation: FloatArray
@@ -95,7 +95,7 @@ def run(relative: FloatArray, positions: Positions, terms: Terms, marks: IntArra
         collateral[:], debt[:] = positions.collateral, positions.debt
         oracle[:], used[:], waited[:], flows[:] = terms.price, 0.0, 0, 0.0
         for account in range(n_accounts):
-            health[account] = _health(account, collateral, debt, positions, terms.threshold, terms.price)
+            health[account] = _health(account, collateral, debt, positions, terms.price)
         active = 0
         for step in range(n_points):
             market[:] = terms.price * relative[path, step]
@@ -108,7 +108,7 @@ def run(relative: FloatArray, positions: Positions, terms: Terms, marks: IntArra
             for k in range(len(marks)):
                 if marks[k] == step:
                     outcome[path, k] = flows
-                    _measure(outcome[path, k], collateral, debt, market, positions, terms.threshold)
+                    _measure(outcome[path, k], collateral, debt, market, positions)
 
 
 @compiled
@@ -122,14 +122,13 @@ def _health(
     collateral: FloatArray,
     debt: FloatArray,
     positions: Positions,
-    threshold: FloatArray,
     price: FloatArray,
 ) -> float:
     """Health factor of an account at `price`; infinite without debt."""
     power, owed = 0.0, 0.0
     for i in range(positions.collateral_start[account], positions.collateral_start[account + 1]):
         asset = positions.collateral_asset[i]
-        power += collateral[i] * price[asset] * threshold[asset]
+        power += collateral[i] * price[asset] * positions.threshold[i]
     for i in range(positions.debt_start[account], positions.debt_start[account + 1]):
         owed += debt[i] * price[positions.debt_asset[i]]
     return power / owed if owed > 0.0 else np.inf
@@ -163,7 +162,7 @@ def _round(
         if health[account] * worst > best * (1.0 + 1e-9):
             waited[account] = 0
             continue
-        now = _health(account, collateral, debt, positions, terms.threshold, oracle)
+        now = _health(account, collateral, debt, positions, oracle)
         if now >= 1.0:
             waited[account] = 0
             continue
@@ -174,15 +173,29 @@ def _round(
         for _ in range(CALLS):
             if not _call(account, now, collateral, debt, oracle, market, used, flows, positions, terms):
                 break
-            now = _health(account, collateral, debt, positions, terms.threshold, oracle)
+            now = _health(account, collateral, debt, positions, oracle)
             if now >= 1.0:
                 break
-        health[account] = _health(account, collateral, debt, positions, terms.threshold, terms.price)
+        health[account] = _health(account, collateral, debt, positions, terms.price)
         if now < 1.0:
             active += 1
         else:
             waited[account] = 0
     return active
+
+
+@compiled
+def _room(
+    bonus: float, asset: int, lent: int, oracle: FloatArray, market: FloatArray, used: FloatArray, terms: Terms,
+    protocol_share: float,
+) -> float:  # fmt: skip
+    """US dollars that are paid for an asset before the bonus no longer pays for its sale."""
+    # Paying a dollar yields `gain` at the market; slippage, execution and gas must fit into it.
+    gain = (1.0 + (1.0 - protocol_share) * bonus) * market[asset] / oracle[asset]
+    slippage = 1.0 - terms.execution_move - (1.0 + terms.gas) * market[lent] / oracle[lent] / gain
+    share = min(max(slippage, 0.0) / terms.bonus[asset], 1.0)
+    free: float = (terms.depth[asset] * share - used[asset]) / gain
+    return free
 
 
 @compiled
@@ -203,18 +216,14 @@ def _call(
     for i in range(positions.collateral_start[account], positions.collateral_start[account + 1]):
         asset = positions.collateral_asset[i]
         value = collateral[i] * oracle[asset]
-        if value > held_value and terms.threshold[asset] > 0.0 and terms.bonus[asset] > 0.0:
-            # Repaying a dollar yields `gain` at the market; slippage, execution and gas must fit into it.
-            gain = (1.0 + (1.0 - terms.protocol_share) * terms.bonus[asset]) * market[asset] / oracle[asset]
-            slippage = 1.0 - terms.execution_move - (1.0 + terms.gas) * market[lent] / oracle[lent] / gain
-            share = min(max(slippage, 0.0) / terms.bonus[asset], 1.0)
-            free = (terms.depth[asset] * share - used[asset]) / gain
+        if value > held_value and positions.threshold[i] > 0.0 and positions.bonus[i] > 0.0:
+            free = _room(positions.bonus[i], asset, lent, oracle, market, used, terms, terms.protocol_share)
             if free > DUST:
                 held, held_value, room = i, value, free
     if held < 0:
         return False
     asset = positions.collateral_asset[held]
-    bonus = terms.bonus[asset]
+    bonus = positions.bonus[held]
     allowed = largest * (1.0 if health < FULL_CLOSE_HEALTH else CLOSE_FACTOR)
     backed = held_value / (1.0 + bonus)
     repaid = min(allowed, backed, room)
@@ -240,7 +249,6 @@ def _call(
 @compiled
 def _measure(
     outcome: FloatArray, collateral: FloatArray, debt: FloatArray, market: FloatArray, positions: Positions,
-    threshold: FloatArray,
 ) -> None:  # fmt: skip
     """Add latent and unliquidated debt at the market's prices."""
     for account in range(len(positions.debt_start) - 1):
@@ -248,7 +256,7 @@ def _measure(
         for i in range(positions.collateral_start[account], positions.collateral_start[account + 1]):
             asset = positions.collateral_asset[i]
             value += collateral[i] * market[asset]
-            power += collateral[i] * market[asset] * threshold[asset]
+            power += collateral[i] * market[asset] * positions.threshold[i]
         for i in range(positions.debt_start[account], positions.debt_start[account + 1]):
             owed += debt[i] * market[positions.debt_asset[i]]
         outcome[LATENT] += max(0.0, owed - value)

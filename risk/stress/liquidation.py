@@ -7,6 +7,8 @@ execution and slippage out of the bonus, so the depth it uses is that within the
 that is left for slippage; what was used comes back with a half-life and is shared by all accounts. Liquidations do
 not move the path itself: feedback on prices is not modelled.
 
+Accounts of a market that absorbs are taken whole instead (`risk.stress.absorption`).
+
 Bad debt is *realised* where all collateral was seized and debt is left, *latent* where an open account owes more
 than it has. It is not monotone in depth or in the keepers' speed: an account that cannot be saved costs the pool the
 bonus as well, and half a debt repaid early can leave open what a later, full liquidation would have closed. What does
@@ -24,6 +26,7 @@ from risk.depth import Depth, stressed_depth
 from risk.errors import EvidenceError
 from risk.market import NUMERAIRE, FloatArray, MarketSnapshot, Origin, frozen
 from risk.settings import Settings
+from risk.stress.absorption import absorb
 from risk.stress.book import StressBook
 from risk.stress.kernel import Positions, Terms, run
 
@@ -35,11 +38,14 @@ def depths_of(snapshot: MarketSnapshot, settings: Settings, book: StressBook) ->
     why. A dead asset then leaves its debt unliquidated instead of ending the run.
     """
     depths = {}
+    thresholds = book.threshold if book.modes is None else book.modes.threshold.max(axis=0)
+    bonus = book.largest_bonus()
+    usable = (thresholds > 0) & (bonus > 0)
     for i, name in enumerate(book.assets):
-        if book.threshold[i] > 0 and book.bonus[i] > 0:
+        if usable[i]:
             debt = settings.assets[name].debts[0] if settings.assets[name].debts else NUMERAIRE
             try:
-                depths[name] = stressed_depth(snapshot, settings, name, debt, float(book.bonus[i]))
+                depths[name] = stressed_depth(snapshot, settings, name, debt, float(bonus[i]))
             except EvidenceError as error:
                 depths[name] = Depth(0.0, Origin.ASSUMED, f"nothing of it can be sold: {error.message}")
     return depths
@@ -78,8 +84,7 @@ def terms_of(
     usd = [depths[name].usd * factors.get(name, 1.0) if name in depths else 0.0 for name in book.assets]
     return Terms(
         price=book.price,
-        threshold=book.threshold,
-        bonus=book.bonus,
+        bonus=book.largest_bonus(),
         depth=frozen(usd),
         deviation=frozen([0.0 if facts is None else facts.deviation for facts in oracle]),
         oracle_lag=_whole((latency + oracle_delay) / round_seconds),
@@ -103,6 +108,8 @@ def positions_of(book: StressBook) -> Positions:
         collateral_start=np.searchsorted(holder, accounts),
         collateral_asset=held,
         collateral=collateral[holder, held],
+        threshold=book.thresholds()[order][holder, held],
+        bonus=book.bonuses()[order][holder, held],
         debt_start=np.searchsorted(debtor, accounts),
         debt_asset=lent,
         debt=debt[debtor, lent],
@@ -126,9 +133,16 @@ def liquidate(book: StressBook, relative: FloatArray, terms: Terms, marks: tuple
     (n_paths, n_marks, 6) US dollars: latent, realised, unliquidated, liquidated, seized, fees (the columns of
     `risk.stress.kernel`). A path with a price that is not finite and positive has failed and is NaN throughout.
     """
-    outcome = np.empty((len(relative), len(marks), 6))
-    run(np.ascontiguousarray(relative), positions_of(book), terms, np.array(marks, dtype=np.int64), outcome)
-    return outcome
+    found = np.zeros((len(relative), len(marks), 6))
+    paths, steps = np.ascontiguousarray(relative), np.array(marks, dtype=np.int64)
+    for market, part in book.parts():
+        outcome = np.empty_like(found)
+        if market and part.absorption is not None:
+            absorb(paths, positions_of(part), terms, part.absorption.credit, steps, outcome)
+        else:
+            run(paths, positions_of(part), terms, steps, outcome)
+        found += outcome
+    return found
 
 
 def _whole(value: float) -> int:

@@ -14,11 +14,13 @@ Prices = dict[int, float]
 
 @dataclass(slots=True)
 class Account:
-    """One account: tokens by asset, and rounds it has waited below a health factor of one."""
+    """One account: tokens by asset, its thresholds and bonuses, and rounds waited below a health factor of one."""
 
     name: str
     collateral: dict[int, float]
     debt: dict[int, float]
+    threshold: dict[int, float]
+    bonus: dict[int, float]
     waited: int = 0
 
     def owed(self, prices: Prices) -> float:
@@ -29,9 +31,9 @@ class Account:
         """Collateral in US dollars."""
         return sum(amount * prices[asset] for asset, amount in self.collateral.items())
 
-    def health(self, prices: Prices, terms: Terms) -> float:
+    def health(self, prices: Prices) -> float:
         """Health factor; infinite without debt."""
-        power = sum(amount * prices[asset] * terms.threshold[asset] for asset, amount in self.collateral.items())
+        power = sum(amount * prices[asset] * self.threshold[asset] for asset, amount in self.collateral.items())
         owed = self.owed(prices)
         return power / owed if owed > 0 else math.inf
 
@@ -51,8 +53,10 @@ def accounts_of(book: StressBook) -> list[Account]:
     """Accounts in the order in which keepers come to them."""
     prices = dict(enumerate(book.price.tolist()))
     accounts = [
-        Account(name, _sparse(collateral), _sparse(debt))
-        for name, collateral, debt in zip(book.accounts, book.collateral, book.debt, strict=True)
+        Account(name, _sparse(collateral), _sparse(debt), dict(enumerate(threshold)), dict(enumerate(bonus)))
+        for name, collateral, debt, threshold, bonus in zip(
+            book.accounts, book.collateral, book.debt, book.thresholds().tolist(), book.bonuses().tolist(), strict=True
+        )
     ]
     return sorted(accounts, key=lambda account: (-account.owed(prices), account.name))
 
@@ -75,10 +79,10 @@ def play(accounts: list[Account], relative: FloatArray, terms: Terms) -> tuple[L
     return ledger, history[-1]
 
 
-def outcome(accounts: list[Account], ledger: Ledger, prices: Prices, terms: Terms) -> tuple[float, ...]:
+def outcome(accounts: list[Account], ledger: Ledger, prices: Prices) -> tuple[float, ...]:
     """Latent, realised, unliquidated, liquidated, seized, fees."""
     latent = sum(max(0.0, account.owed(prices) - account.held(prices)) for account in accounts)
-    unliquidated = sum(account.owed(prices) for account in accounts if account.health(prices, terms) < 1)
+    unliquidated = sum(account.owed(prices) for account in accounts if account.health(prices) < 1)
     return latent, ledger.realised, unliquidated, ledger.liquidated, ledger.seized, ledger.fees
 
 
@@ -87,7 +91,7 @@ def _sparse(row: FloatArray) -> dict[int, float]:
 
 
 def _visit(account: Account, oracle: Prices, market: Prices, ledger: Ledger, terms: Terms) -> None:
-    if account.health(oracle, terms) >= 1:
+    if account.health(oracle) >= 1:
         account.waited = 0
         return
     if account.waited < terms.keeper_wait:
@@ -96,7 +100,7 @@ def _visit(account: Account, oracle: Prices, market: Prices, ledger: Ledger, ter
     for _ in range(CALLS):
         if not _liquidate(account, oracle, market, ledger, terms):
             return
-        if account.health(oracle, terms) >= 1:
+        if account.health(oracle) >= 1:
             account.waited = 0
             return
 
@@ -104,13 +108,13 @@ def _visit(account: Account, oracle: Prices, market: Prices, ledger: Ledger, ter
 def _liquidate(account: Account, oracle: Prices, market: Prices, ledger: Ledger, terms: Terms) -> bool:
     """Repay once; whether anything was repaid."""
     lent = max(account.debt, key=lambda asset: account.debt[asset] * oracle[asset])
-    rooms = {asset: _room(asset, lent, oracle, market, ledger, terms) for asset in account.collateral}
+    rooms = {asset: _room(account, asset, lent, oracle, market, ledger, terms) for asset in account.collateral}
     candidates = [asset for asset, room in rooms.items() if room > DUST and account.collateral[asset] > 0]
     if not candidates:
         return False
     held = max(candidates, key=lambda asset: account.collateral[asset] * oracle[asset])
-    owed, bonus = account.debt[lent] * oracle[lent], float(terms.bonus[held])
-    close = 1.0 if account.health(oracle, terms) < FULL_CLOSE_HEALTH else CLOSE_FACTOR
+    owed, bonus = account.debt[lent] * oracle[lent], account.bonus[held]
+    close = 1.0 if account.health(oracle) < FULL_CLOSE_HEALTH else CLOSE_FACTOR
     backed = account.collateral[held] * oracle[held] / (1 + bonus)
     repaid = min(close * owed, backed, rooms[held])
     if repaid <= DUST:
@@ -129,13 +133,15 @@ def _liquidate(account: Account, oracle: Prices, market: Prices, ledger: Ledger,
     return True
 
 
-def _room(asset: int, lent: int, oracle: Prices, market: Prices, ledger: Ledger, terms: Terms) -> float:
+def _room(
+    account: Account, asset: int, lent: int, oracle: Prices, market: Prices, ledger: Ledger, terms: Terms
+) -> float:
     """US dollars of debt that keepers repay against an asset before its bonus no longer pays for the sale."""
-    bonus = float(terms.bonus[asset])
-    if terms.threshold[asset] <= 0 or bonus <= 0:
+    bonus = account.bonus[asset]
+    if account.threshold[asset] <= 0 or bonus <= 0:
         return 0.0
     gain = (1 + (1 - terms.protocol_share) * bonus) * market[asset] / oracle[asset]
     cost = (1 + terms.gas) * market[lent] / oracle[lent]
     slippage = 1 - terms.execution_move - cost / gain
-    share = min(max(slippage / bonus, 0.0), 1.0)
+    share = min(max(slippage / float(terms.bonus[asset]), 0.0), 1.0)
     return (float(terms.depth[asset]) * share - ledger.used[asset]) / gain

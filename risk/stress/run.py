@@ -50,6 +50,11 @@ ASSUMPTIONS = (
     "perpetual positions are not in the book",
 )
 """What holds in every run; the reader of a result must know it."""
+ABSORBED = (
+    "a market that absorbs takes whole accounts after the keepers' delay and sells their collateral at its discount",
+    "its reserves stay below their target, so that all absorbed collateral is for sale, and cover what is credited",
+)
+"""What holds where a market absorbs accounts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +275,10 @@ class BookLossModel:
             "depth": depth,
             "without_depth": {asset: entry["note"] for asset, entry in depth.items() if not max(entry["usd"].values())},
             "not_simulated": dict(missing),
-            "assumptions": list(ASSUMPTIONS),
+            "assumptions": [
+                *ASSUMPTIONS,
+                *(ABSORBED if any(case.book.absorption is not None for case in cases) else ()),
+            ],
         }
 
 

@@ -13,6 +13,7 @@ PACKAGES = ("risk", "oracle_adapters", "reports")
 ROOT = Path(__file__).resolve().parents[2]
 
 SUBPACKAGES = {
+    "risk.seizure": 0,
     "risk.validation": 1,
     "risk.volatility": 1,
     "risk.tails": 2,

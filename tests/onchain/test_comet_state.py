@@ -23,6 +23,7 @@ FEED = "0x" + "8" * 40
 ASSETS = ("BTC", "COMP", "ETH", "USDC")
 RATES = (8 * 10**17, 15 * 10**15, 35 * 10**15, 25 * 10**16, 85 * 10**16, 0, 325 * 10**14, 4 * 10**17)
 FACTOR = 10**14
+FRONT = Key("comet", "base", "USDC", (), "store_front_price_factor")
 
 
 def configs(**changes: Any) -> list[tuple[Any, ...]]:
@@ -121,6 +122,7 @@ def test_every_number_equals_what_was_put_in(market: Market) -> None:
         key("collateral_factor", "COMP"): bps(5000),
         key("liquidation_threshold", "COMP"): bps(7000),
         key("liquidation_factor", "COMP"): bps(7500),
+        FRONT: bps(5000),
     }
     said = facts(state)
     assert said["base_token"] == USDC

@@ -45,7 +45,7 @@ def terms(of: StressBook, **changes: Any) -> Terms:
         if name in changes:
             changes[name] = frozen(np.broadcast_to(np.asarray(changes[name], float), m))
     plain = Terms(
-        price=of.price, threshold=of.threshold, bonus=of.bonus, depth=frozen(np.full(m, 1e18)),
+        price=of.price, bonus=of.bonus, depth=frozen(np.full(m, 1e18)),
         deviation=frozen(np.zeros(m)), oracle_lag=0, keeper_wait=0, recovery=0.5, gas=0.0, execution_move=0.0,
         protocol_share=0.0, rounds=1,
     )  # fmt: skip
