@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,8 @@ import click
 from reports.cli import options
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from reports.chain import Start
     from risk.market import MarketSnapshot, PriceSeries
 
@@ -42,6 +45,7 @@ def feeds(source: Path, store: Path | None, as_of: str | None, *, as_json: bool)
     rows = _rows(snapshot)
     chains, rates = _chains(snapshot), _rates(snapshot)
     every = [*rows, *chains, *rates]
+    _add_counted(start, every, snapshot.as_of)
     others = _others(start, {row["feed"] for row in every})
     if as_json:
         options.print_json(
@@ -75,6 +79,26 @@ def feeds(source: Path, store: Path | None, as_of: str | None, *, as_json: bool)
 
 def _said(word: Callable[[int], str], value: int | None) -> str:
     return "" if value is None else word(value)
+
+
+def _add_counted(start: Start, rows: Sequence[dict[str, Any]], as_of: int) -> None:
+    """Add what the fetches of a feed into the store had to mend or leave out; it is in no run's hash."""
+    if start.snapshot is not None or start.settings.store is None:
+        return
+    from oracle_adapters.quality.reading import check_reading
+    from oracle_adapters.store import Store
+
+    store = Store(start.root / start.settings.store)
+    counted: dict[str, Counter[str]] = {}
+    for spec in store.specs():
+        counted.setdefault(spec.id, Counter()).update(store.counted(spec, known_at=as_of))
+    for row in rows:
+        row["fetched"] = dict(sorted(counted.get(row["feed"], Counter()).items()))
+        for check in check_reading(row["fetched"], row.get("rows", 0)):
+            if not check.count:
+                continue
+            row["checks"].append(f"{check.check}: {check.count:,} {check.detail}")
+            row["verdict"] = max(row["verdict"], check.verdict.value, key=_ORDER.index)
 
 
 def _others(start: Start, shown: set[str]) -> list[dict[str, Any]]:
@@ -150,7 +174,7 @@ _CHAIN_COLUMNS = ("Feed", "Settled in", "As of", "Age", "Options", "Expiries", "
 _RATE_COLUMNS = ("Feed", "Last figures", "Rows", "Every", "First", "Last", "Gaps", "Age", "Verdict", "Checks")
 
 
-def _chain_line(row: dict[str, Any]) -> tuple[str, ...]:
+def _chain_line(row: dict[str, Any]) -> tuple[str | Text, ...]:
     from reports import wording
     from reports.cli import screen
 
@@ -161,7 +185,7 @@ def _chain_line(row: dict[str, Any]) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _rate_line(row: dict[str, Any]) -> tuple[str, ...]:
+def _rate_line(row: dict[str, Any]) -> tuple[str | Text, ...]:
     from reports import wording
     from reports.cli import screen
 

@@ -195,7 +195,9 @@ def test_chains_and_funding_are_shown_with_their_health(tmp_path: Path, capsys: 
     assert run(capsys, "feeds", path)[0] == 2, "neither was ever fetched"
     at = int(np.datetime64("2025-06-30", "s").astype(int))
     store.append(derivatives.CHAIN, derivatives.chain_rows(at, {"bid_price": 0.5}))
-    store.append(derivatives.RATE, derivatives.funding_rows([1e-4, -2e-4], last=at))
+    store.append(
+        derivatives.RATE, derivatives.funding_rows([1e-4, -2e-4], last=at), counted={"duplicates": 3, "late": 2}
+    )
     code, found = document(capsys, "feeds", path, "--as-of", "2025-06-30")
     assert code == 1, "its options have expired, and the one quote with both sides is crossed"
     assert [row["feed"] for row in found["options"]] == [derivatives.CHAIN.id]
@@ -203,7 +205,10 @@ def test_chains_and_funding_are_shown_with_their_health(tmp_path: Path, capsys: 
     told = {name: chain[name] for name in ("options", "two_sided", "crossed", "expired", "age", "verdict")}
     assert told == {"options": 2, "two_sided": 1, "crossed": 1, "expired": 2, "age": 0, "verdict": "bad"}
     assert chain["coin_settled"] is True
-    assert (rate["rows"], rate["gaps"], rate["last_values"], rate["verdict"]) == (2, 0, {"rate": -2e-4}, "good")
+    assert (rate["rows"], rate["gaps"], rate["last_values"], rate["verdict"]) == (2, 0, {"rate": -2e-4}, "suspect")
+    assert rate["fetched"] == {"duplicates": 3, "late": 2}, "what the fetch left out is not forgotten by the store"
+    assert any("read_late: 2 rows left out" in one for one in rate["checks"])
+    assert "duplicates: 3 repeated rows dropped" in rate["checks"]
     assert not {derivatives.CHAIN.id, derivatives.RATE.id} & {row["feed"] for row in found["feeds"]}
     assert found["others"] == []
     out = run(capsys, "feeds", path, "--as-of", "2025-06-30")[1]
