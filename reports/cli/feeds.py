@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +49,10 @@ def feeds(source: Path, store: Path | None, as_of: str | None, *, as_json: bool)
     others = _others(start, {row["feed"] for row in every})
     if as_json:
         options.print_json(
-            {"as_of": snapshot.as_of, "feeds": rows, "options": chains, "rates": rates, "others": others,
-             "quality": list(snapshot.quality.rows())}
+            {
+                "as_of": snapshot.as_of, "feeds": rows, "options": chains, "rates": rates,
+                "oracles": _oracles(snapshot), "others": others, "quality": list(snapshot.quality.rows()),
+            }
         )  # fmt: skip
     else:
         lines = [
@@ -67,6 +69,8 @@ def feeds(source: Path, store: Path | None, as_of: str | None, *, as_json: bool)
             page.print(screen.grid("Chains of options", _CHAIN_COLUMNS, map(_chain_line, chains)))
         if rates:
             page.print(screen.grid("Funding and open interest", _RATE_COLUMNS, map(_rate_line, rates)))
+        if snapshot.oracle:
+            page.print(screen.grid("Update rules of oracles", _ORACLE_COLUMNS, map(_oracle_line, _oracles(snapshot))))
         if others:
             held = [
                 (one["feed"], one["kind"], wording.instant(one["last_known"]), f"{one['rows']:,}") for one in others
@@ -170,8 +174,24 @@ def _rates(snapshot: MarketSnapshot) -> list[dict[str, Any]]:
     return found
 
 
+def _oracles(snapshot: MarketSnapshot) -> list[dict[str, Any]]:
+    """A row an asset with a rule by which its oracle updates: declared, or measured and from what."""
+    return [{"asset": name, **asdict(facts)} for name, facts in snapshot.oracle.items()]
+
+
+_ORACLE_COLUMNS = ("Asset", "Deviation", "Heartbeat", "Latency", "Rule", "Rounds", "First", "Last")
 _CHAIN_COLUMNS = ("Feed", "Settled in", "As of", "Age", "Options", "Expiries", "Two-sided", "Verdict", "Checks")
 _RATE_COLUMNS = ("Feed", "Last figures", "Rows", "Every", "First", "Last", "Gaps", "Age", "Verdict", "Checks")
+
+
+def _oracle_line(row: dict[str, Any]) -> tuple[str, ...]:
+    from reports import wording
+
+    measured = (f"{row['rounds']:,}", wording.date(row["first"]), wording.date(row["last"]))
+    return (
+        row["asset"], f"{row['deviation']:.2%}", wording.duration(row["heartbeat"]), wording.duration(row["latency"]),
+        row["origin"], *(measured if row["rounds"] else ("", "", "")),
+    )  # fmt: skip
 
 
 def _chain_line(row: dict[str, Any]) -> tuple[str | Text, ...]:

@@ -211,9 +211,11 @@ def test_chains_and_funding_are_shown_with_their_health(tmp_path: Path, capsys: 
     assert "duplicates: 3 repeated rows dropped" in rate["checks"]
     assert not {derivatives.CHAIN.id, derivatives.RATE.id} & {row["feed"] for row in found["feeds"]}
     assert found["others"] == []
+    assert {row["asset"]: (row["origin"], row["rounds"]) for row in found["oracles"]}["ETH"] == ("declared", 0)
     out = run(capsys, "feeds", path, "--as-of", "2025-06-30")[1]
     assert "Chains of options" in out
     assert "Funding and open interest" in out
+    assert "Update rules of oracles" in out
 
 
 def test_help_says_how_it_is_used(capsys: Capture) -> None:
