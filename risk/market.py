@@ -294,7 +294,7 @@ class MarketSnapshot:
         tables |= {"structure": self.structure} if len(self.structure) else {}
         tables |= {"options": written_chains(self.options)} if self.options else {}
         tables |= {"rates": written_funding(self.rates)} if self.rates else {}
-        about: dict[str, Any] | None = None
+        about: dict[str, object] | None = None
         if self.book is not None:
             about = {name: getattr(self.book, name) for name in ("origin", "accounts", "assets", "modes")}
             about = about if any(self.book.modes) else {k: v for k, v in about.items() if k != "modes"}
