@@ -222,9 +222,8 @@ class ChainlinkRounds(BlockAnchor):
         current = self._current_phase(block)
         begun: list[tuple[int, int | None]] = [(current, None)]
         if current > 1:
-            high = block if stop > block.time else self._node.block_at(stop - 1, high=block)
-            genesis = self._node.block(0)
-            low = genesis if start <= genesis.time else self._node.block_at(start - 1, high=high)
+            high = self._last_before(stop, block)
+            low = self._last_before(start, high)
             first, final = (max(self._phase_at(one), 1) for one in (low, high))
             begun = [(first, None)]
             for phase, number in self._changes(low.number, first, high.number, final):
@@ -235,6 +234,13 @@ class ChainlinkRounds(BlockAnchor):
             Phase(phase, *facts[phase], since, min(until, stop, block.time + 1))
             for (phase, since), until in zip(begun, ends, strict=True)
         ]
+
+    def _last_before(self, time: int, high: Block) -> Block:
+        """The last block before a time, of those up to `high`; the first one for a time before the chain."""
+        if time > high.time:
+            return high
+        genesis = self._node.block(0)
+        return genesis if time <= genesis.time else self._node.block_at(time - 1, high=high)
 
     def _changes(self, low: int, before: int, high: int, after: int) -> Iterator[tuple[int, int]]:
         """Phases that were begun in the blocks (low, high], and in which block, by halving."""

@@ -1,0 +1,84 @@
+"""Real Chainlink feeds through the user's path: a settings file, `riskcal fetch`, `riskcal feeds`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from oracle_adapters.store import Store
+from tests.onchain.chains import GENESIS_TIME, STEP, AnvilChain
+from tests.onchain.commands import STORE, URL_ENV, Commands, chainlink
+from tests.onchain.deploy import Chainlink
+
+pytestmark = pytest.mark.chain
+HOUR = 3600
+
+
+@pytest.fixture
+def commands(
+    real_chain: AnvilChain, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Commands:
+    monkeypatch.setenv(URL_ENV, real_chain.url)
+    return Commands(tmp_path, capsys)
+
+
+def grown(chain: AnvilChain, feed: Chainlink, answers: list[int], first: int = 1) -> dict[int, float]:
+    """Submit answers, one an hour; the price at each full hour that passed since."""
+    served: dict[int, float] = {}
+    for number, answer in enumerate(answers, first):
+        feed.submit(number, [answer * 10**8])
+        start = chain.now()
+        chain.warp(HOUR - STEP)
+        hours = range(-(-start // HOUR) * HOUR, chain.now() + 1, HOUR)
+        served.update(dict.fromkeys(hours, float(answer)))
+    return served
+
+
+def over_a_phase_change(chain: AnvilChain) -> tuple[Chainlink, dict[int, float]]:
+    """Eight rounds, an aggregator that had written three before its phase began, and eight rounds of it."""
+    feed = Chainlink(chain, "ETH / USD")
+    served = grown(chain, feed, [2000 + number for number in range(8)])
+    new = feed.new_aggregator()
+    for number in (1, 2, 3):
+        feed.submit(number, [(2990 + number) * 10**8], new)
+    feed.change_phase(new)
+    return feed, served | grown(chain, feed, [3100 + number for number in range(8)], 4)
+
+
+@pytest.mark.parametrize("start", [None, "1970-01-01", "2020-01-01"])
+def test_a_feed_past_its_first_phase_is_fetched_into_a_fresh_store(
+    real_chain: AnvilChain, commands: Commands, start: str | None
+) -> None:
+    """From the chain's beginning, and from before there was a chain."""
+    feed, served = over_a_phase_change(real_chain)
+    commands.write([chainlink(real_chain, "ETH", feed.proxy.address)])
+    span = () if start is None else ("--start", start)
+    fetched = commands.run("fetch", "--json", *span)
+    assert (fetched.code, [row["error"] for row in fetched.document["feeds"]]) == (0, [None, None])
+    store = Store(commands.folder / STORE)
+    prices, rounds = (store.read(spec) for spec in sorted(store.specs(), key=lambda spec: spec.kind))
+    assert dict(zip(prices["observed_at"].tolist(), prices["value"].tolist(), strict=True)) == served
+    assert rounds["phase"].tolist() == [1] * 8 + [2] * 9, "of the three early rounds the last was served"
+
+    again = commands.run("fetch", *span)
+    assert (again.code, "0 rows added" in again.out) == (0, True)
+    shown = commands.run("feeds", "--json")
+    assert shown.code == 0
+    assert [row["rows"] for row in shown.document["feeds"]] == [len(served)]
+
+
+def test_a_feed_past_its_first_phase_is_read_live(real_chain: AnvilChain, commands: Commands) -> None:
+    feed, served = over_a_phase_change(real_chain)
+    commands.write([chainlink(real_chain, "ETH", feed.proxy.address)], store=None)
+    shown = commands.run("feeds", "--json")
+    assert (shown.code, shown.err) == (0, "")
+    assert [row["rows"] for row in shown.document["feeds"]] == [len(served)]
+    early = commands.run("feeds", "--json", "--as-of", "2020-01-01")
+    assert early.code == 2
+    assert "nothing was known at the as-of date" in early.err
+
+
+def test_the_chain_begins_where_it_says(real_chain: AnvilChain) -> None:
+    """What the starts above lie before."""
+    assert real_chain.node().block(0).time == GENESIS_TIME
