@@ -37,6 +37,20 @@ class Status(StrEnum):
     GOOD = "good"
     UNREACHED = "not reached"
     REFUSED = "refused"
+    FAILED = "failed"
+
+    @classmethod
+    def of(cls, error: RiskcalError | None) -> Status:
+        """How a fetch that met an error ended."""
+        match error:
+            case None:
+                return cls.GOOD
+            case SourceError():
+                return cls.UNREACHED
+            case InputError():
+                return cls.REFUSED
+            case _:
+                return cls.FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +62,8 @@ class Fetched:
     spec
         Which feed.
     status
-        ``good``; ``not reached``: the source; ``refused``: what it gave. Rows that came before are kept.
+        ``good``; ``not reached``: the source; ``refused``: what it gave; ``failed`` for what is neither. Rows that
+        came before are kept.
     added
         Rows that the store did not hold before.
     last_known
@@ -86,7 +101,7 @@ def fetch_all(
 ) -> list[Fetched]:
     """Fetch several feeds into a store, each in a thread of its own; in the order of the feeds.
 
-    A source that is not reached, or refused, does not keep the others from being fetched.
+    No error of one feed keeps the others from being fetched.
 
     Parameters
     ----------
@@ -134,12 +149,9 @@ def fetch_one(
             expected.refuse_missing()
         if failure is None and isinstance(feed, Anchored) and (anchor := feed.anchor()) is not None:
             store.keep_anchor(spec, anchor)
-    except (InputError, SourceError) as error:
+    except RiskcalError as error:
         failure = error
-    status = Status.GOOD if failure is None else Status.UNREACHED
-    if isinstance(failure, InputError):
-        status = Status.REFUSED
-    return Fetched(spec, status, added, store.last_known(spec), dict(counted), failure)
+    return Fetched(spec, Status.of(failure), added, store.last_known(spec), dict(counted), failure)
 
 
 def _hold(feed: Anchored, spec: FeedSpec, anchor: Mapping[str, Any]) -> None:
@@ -175,7 +187,7 @@ def _steps(feed: Feed, start: int, stop: int) -> Iterator[_Step]:
             if sum(len(one.rows) for one in gathered) >= STEP:
                 yield step()
                 gathered = []
-    except (InputError, SourceError) as error:
+    except RiskcalError as error:
         yield step(error)
         return
     yield step()

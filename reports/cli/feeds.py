@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from reports.chain import Start
+    from risk.errors import RiskcalError
     from risk.market import MarketSnapshot, PriceSeries
 
 _FIELDS = ("open", "high", "low", "close", "volume", "rate", "open_interest", "open_interest_value")
@@ -32,16 +33,20 @@ def feeds(source: Path, store: Path | None, as_of: str | None, *, as_json: bool)
 
     With a store no source is asked, and what it holds beside the feeds of CONFIG is listed, too.
 
-    Exit code 1 when a feed is bad.
+    Exit code 1 when a feed is bad; 2 or 3 when one cannot be read, which leaves the others to be seen.
     """
+    from oracle_adapters.masking import mask
+    from oracle_adapters.snapshot import build_snapshot
     from reports import wording
-    from reports.chain import recompute
     from reports.cli import screen
 
     start = options.start_from(source, as_of=as_of, seed=None)
     if store is not None:
         start = replace(start, settings=start.settings.model_copy(update={"store": str(store.resolve())}))
-    snapshot = recompute(start, until="snapshot").snapshot
+    unread: dict[str, RiskcalError] = {}
+    snapshot = start.snapshot
+    if snapshot is None:
+        snapshot = build_snapshot(start.settings, root=start.root, as_of=start.as_of, unread=unread)
     rows = _rows(snapshot)
     chains, rates = _chains(snapshot), _rates(snapshot)
     every = [*rows, *chains, *rates]
@@ -78,7 +83,11 @@ def feeds(source: Path, store: Path | None, as_of: str | None, *, as_json: bool)
             page.print(screen.grid("Also in the store", ("Feed", "Kind", "Last known", "Rows"), held, numbers=1))
         counts = ", ".join(f"{sum(row['verdict'] == v for row in every)} {v}" for v in _ORDER)
         page.print(f"{wording.plural(len(every), 'feed')}: {counts}.")
-    return 1 if any(row["verdict"] == "bad" for row in every) else 0
+    for name, error in unread.items():
+        text = str(error)
+        click.echo(mask(f"riskcal: {text if text.startswith(name) else f'{name}: {text}'}"), err=True)
+    bad = any(row["verdict"] == "bad" for row in every)
+    return max((error.exit_code for error in unread.values()), default=int(bad))
 
 
 def _said(word: Callable[[int], str], value: int | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from oracle_adapters.feed import Feed, FeedSpec, Kind
 from oracle_adapters.files import PriceFile
 from oracle_adapters.store import Store
 from reports.cli import main as command
+from risk.errors import DataError, DefectError, EvidenceError, RefusalError, RiskcalError, SourceError
 from risk.feed_settings import FileFeed
 from risk.settings import Settings
 from tests.cli.market import BARS, write_market
@@ -95,6 +97,39 @@ def test_a_lost_source_is_3_and_the_others_are_kept(
     assert all(count >= BARS for count in held.values())
     server.heal()
     assert document(capsys, "fetch", market / "riskcal.toml")[0] == 0
+
+
+@pytest.mark.parametrize("kind", [EvidenceError, RefusalError, DataError, SourceError, DefectError])
+def test_an_error_of_one_feed_is_its_row_and_the_exit_code(
+    market: Path, kind: type[RiskcalError], monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """In a fetch and where feeds are read live; the others are there whatever one of them met."""
+
+    def fail(self: JsonBars, start: int, stop: int) -> NoReturn:
+        raise kind("of no use", value="http://node/v2/0123456789abcdef")
+
+    monkeypatch.setattr(JsonBars, "fetch", fail)
+    code, found = document(capsys, "fetch", market / "riskcal.toml")
+    assert code == kind.exit_code
+    assert {row["feed"]: row["error"] is None for row in found["feeds"]} == {
+        "BTC/USD@files:BTC.csv": True, "ETH/USD@files:ETH.csv": True, "ETH/USD@served": False,
+        "LINK/USD@files:LINK.csv": True, "USDC/USD@files:USDC.csv": True,
+    }  # fmt: skip
+    code, out, _ = run(capsys, "fetch", market / "riskcal.toml")
+    assert code == kind.exit_code
+    assert "ETH/USD@served: of no use (found 'http://node/***')" in out
+    assert (", 1 failed." in out) is (kind in (EvidenceError, RefusalError, DefectError))
+
+    path = market / "riskcal.toml"
+    path.write_text(path.read_text().replace('store = "kept"', ""))
+    code, found = document(capsys, "feeds", path)
+    assert code == kind.exit_code
+    rows = {row["feed"]: row for row in found["feeds"]}
+    assert rows["ETH/USD@served"]["verdict"] == "bad"
+    assert rows["ETH/USD@served"]["checks"] == ["read: of no use (found 'http://node/***')"]
+    assert {row["rows"] > 0 for name, row in rows.items() if name != "ETH/USD@served"} == {True}
+    code, _, err = run(capsys, "calibrate", path, "--out", market / "run")
+    assert (code, "of no use" in err) == (kind.exit_code, True), "a calibration is not made without it"
 
 
 def test_a_source_that_changed_its_mind_is_2(market: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
