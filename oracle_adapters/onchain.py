@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from oracle_adapters.aggregators import Aggregators
 from oracle_adapters.feed import Feed, FeedSpec, Kind
 from oracle_adapters.masking import secret
 from oracle_adapters.pool_depth import PoolDepth
@@ -47,7 +48,7 @@ def open_onchain(feed: OnChainFeed, fetch: Fetch) -> list[Feed]:
     match feed:
         case ChainlinkFeed():
             prices = RoundPrices(feed, node)
-            return [prices, prices.rounds]
+            return [prices, prices.rounds, Aggregators(prices.rounds)]
         case PythFeed():
             spec = _spec(feed, f"pyth:{feed.chain_id}:{feed.price_id.lower()}")
             age, width = feed.maximum_age, feed.maximum_confidence

@@ -125,10 +125,23 @@ def outages(rows: Table, grace: int) -> list[Outage]:
         Rounds of the uptime feed; a status holds from its `started_at`.
     grace
         Seconds after the sequencer came back, in which borrowers first get their turn.
+
+    Raises
+    ------
+    DataError
+        When an answer is neither: it is another feed.
     """
     found: list[Outage] = []
     down: int | None = None
-    for status, at in zip(answers(rows).tolist(), rows["started_at"].tolist(), strict=True):
+    told = answers(rows)
+    if (other := ~np.isin(told, (0.0, 1.0))).any():
+        raise DataError(
+            "this is no uptime feed of a sequencer, whose answers are 0 for up and 1 for down",
+            field="sequencer",
+            value=rows["answer"][int(np.argmax(other))],
+            remedy="Give the address of the uptime feed that the rollup's documentation names",
+        )
+    for status, at in zip(told.tolist(), rows["started_at"].tolist(), strict=True):
         if status and down is None:
             down = at
         elif not status and down is not None:
@@ -206,11 +219,14 @@ class RoundPrices(BlockAnchor):
         closed = np.zeros(len(times), dtype=bool)
         if self._settings.sequencer is None:
             return closed
-        changes = {"address": self._settings.sequencer, "decimals": None}
-        uptime: Feed = ChainlinkRounds(self._settings.model_copy(update=changes), self._node)
-        for outage in outages(collect(uptime, 0, stop).rows, self._settings.grace):
+        for outage in outages(collect(self._uptime(), 0, stop).rows, self._settings.grace):
             closed |= (times >= outage.start) & (times < outage.stop)
         return closed
+
+    def _uptime(self) -> Feed:
+        """The uptime feed of the sequencer, which is no price of any pair."""
+        changes = {"address": self._settings.sequencer, "decimals": None, "asset": "sequencer", "quote": "uptime"}
+        return ChainlinkRounds(self._settings.model_copy(update=changes), self._node)
 
 
 def _price_rows(times: IntArray, values: FloatArray) -> Table:

@@ -16,6 +16,7 @@ from oracle_adapters.masking import mask
 from oracle_adapters.oracle_facts import oracle_facts
 from oracle_adapters.prices import Prices, price_assets
 from oracle_adapters.quality import Check
+from oracle_adapters.quality.clamps import check_clamps
 from oracle_adapters.registry import composite_paths, open_feeds
 from oracle_adapters.tables import read_book, read_changed_at, read_depth
 from risk.artifact import Table
@@ -125,6 +126,8 @@ def build_snapshot(
     depth, seen = _depth(settings, venues, prices, instant, declared.depth)
     told = [(feed.spec, chunk.rows) for feed, chunk in read_all({Kind.ROUND}, instant + 1)]
     oracle, rules = oracle_facts(settings.oracles, told)
+    behind = {feed.spec.id: chunk.rows for feed, chunk in read_all({Kind.AGGREGATOR}, instant + 1)}
+    rules += [(spec.id, check_clamps(behind[spec.id], rows)) for spec, rows in told if spec.id in behind]
     derivatives = quoted_derivatives(quotes, instant)
     rows = [*prices.checks, *declared.checks, *seen, *rules, *derivatives.checks]
     if unread is not None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from oracle_adapters.aggregators import Aggregators
 from oracle_adapters.chainlink import LATEST, ROUND, ChainlinkRounds
 from oracle_adapters.contract_call import Call
 from oracle_adapters.feed import FOREVER, collect
@@ -194,6 +195,29 @@ def test_rounds_of_a_way_that_the_chain_left_are_asked_for_again(chain: Chain) -
         chain.revert(fork)
         fork = chain.snapshot()
         chain.mine(3)
+
+
+def test_aggregators_keep_the_contract_of_feeds(chain: Chain) -> None:
+    """Four phases, the first from its first round on; each later one from the block that changed to it."""
+    feed = make(chain)
+    chain.warp(3600)
+    feed.submit(1, [2000 * 10**8])
+    since = [chain.now()]
+    for _ in range(3):
+        chain.warp(3600)
+        new = feed.new_aggregator()
+        feed.submit(1, [2010 * 10**8], new)
+        feed.change_phase(new)
+        since.append(chain.now())
+    chain.warp(3600)
+    source = Aggregators(reader(chain, feed.proxy))
+    check_feed(source)
+    rows = collect(source).rows
+    assert rows["known_at"].tolist() == since
+    assert rows["phase"].tolist() == [1, 2, 3, 4]
+    assert rows["aggregator"][-1] == feed.aggregator.address.lower()
+    assert set(rows["description"].tolist()) == {"ETH / USD"}
+    assert set(rows["clamp_high"].tolist()) == {"100000.00000000"}
 
 
 def test_history_in_few_requests(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:

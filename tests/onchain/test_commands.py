@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from oracle_adapters.store import Store
@@ -55,11 +56,14 @@ def test_a_feed_past_its_first_phase_is_fetched_into_a_fresh_store(
     commands.write([chainlink(real_chain, "ETH", feed.proxy.address)])
     span = () if start is None else ("--start", start)
     fetched = commands.run("fetch", "--json", *span)
-    assert (fetched.code, [row["error"] for row in fetched.document["feeds"]]) == (0, [None, None])
+    assert (fetched.code, [row["error"] for row in fetched.document["feeds"]]) == (0, [None] * 3)
     store = Store(commands.folder / STORE)
-    prices, rounds = (store.read(spec) for spec in sorted(store.specs(), key=lambda spec: spec.kind))
+    behind, prices, rounds = (store.read(spec) for spec in sorted(store.specs(), key=lambda spec: spec.kind))
     assert dict(zip(prices["observed_at"].tolist(), prices["value"].tolist(), strict=True)) == served
     assert rounds["phase"].tolist() == [1] * 8 + [2] * 9, "of the three early rounds the last was served"
+
+    assert behind["phase"].tolist() == [1, 2]
+    assert behind["known_at"].tolist() == [rounds["known_at"][0], rounds["known_at"][8]]
 
     again = commands.run("fetch", *span)
     assert (again.code, "0 rows added" in again.out) == (0, True)
@@ -82,3 +86,55 @@ def test_a_feed_past_its_first_phase_is_read_live(real_chain: AnvilChain, comman
 def test_the_chain_begins_where_it_says(real_chain: AnvilChain) -> None:
     """What the starts above lie before."""
     assert real_chain.node().block(0).time == GENESIS_TIME
+
+
+def test_a_clamp_is_in_the_health_of_a_feed_live_and_from_the_store(real_chain: AnvilChain, commands: Commands) -> None:
+    """LUNA's oracle at its floor of .10; a day before, at 18, the floor lay within the reach of a collapse only."""
+    feed = Chainlink(real_chain, "LUNA / USD", lowest=10**7, highest=10**14)
+    served = grown(real_chain, feed, [18, 17, 16, 15, 14])
+    before = max(served)
+    for number in (6, 7):
+        feed.submit(number, [10**7])
+        real_chain.warp(HOUR - STEP)
+    declared = [chainlink(real_chain, "LUNA", feed.proxy.address)]
+    said = []
+    for store in (None, STORE):
+        commands.write(declared, store=store)
+        if store is not None:
+            assert commands.run("fetch").code == 0
+        for span in ((), ("--as-of", str(np.datetime64(before, "s")) + "Z")):
+            shown = commands.run("feeds", "--json", *span)
+            (row,) = [row for row in shown.document["quality"] if row["check"] == "clamps"]
+            said.append((shown.code, row["verdict"], row["count"], row["detail"].partition(":")[0]))
+    now = (1, "bad", 2, "0.1 is its floor, the market may be beyond it")
+    then = (0, "suspect", 0, "its floor lies a factor of 140 from 14, where it stands")
+    assert said == [now, then] * 2
+
+
+def test_a_feed_of_another_pair_is_refused_by_its_name(real_chain: AnvilChain, commands: Commands) -> None:
+    feed = Chainlink(real_chain, "BTC / USD")
+    grown(real_chain, feed, [60_000, 60_010])
+    document = chainlink(real_chain, "ETH", feed.proxy.address)
+    commands.write([document])
+    found = commands.run("fetch", "--json")
+    assert found.code == 2
+    for row in found.document["feeds"]:
+        assert row["status"] == "refused"
+        assert "description: the feed says of itself that it is another one's" in row["error"]
+        assert "(found 'BTC / USD'). Expected ETH / USD" in row["error"]
+    for asset, more in (("WBTC", {}), ("ETH", {"description": "BTC / USD"})):
+        commands.write([document | {"asset": asset} | more])
+        assert commands.run("fetch").code == 0
+
+
+def test_a_price_feed_is_no_uptime_feed(real_chain: AnvilChain, commands: Commands) -> None:
+    feed = Chainlink(real_chain, "ETH / USD")
+    nameless = Chainlink(real_chain, "")
+    for one in (feed, nameless):
+        grown(real_chain, one, [2000, 2010])
+    for sequencer, said in ((feed, "(found 'ETH / USD')"), (nameless, "this is no uptime feed of a sequencer")):
+        address = sequencer.proxy.address
+        commands.write([chainlink(real_chain, "ETH", feed.proxy.address, sequencer=address)])
+        found = commands.run("fetch")
+        assert found.code == 2
+        assert said in found.out

@@ -234,7 +234,7 @@ def test_a_feed_of_the_settings_becomes_prices(
         opener(chainlink, settings, repository)
 
     monkeypatch.setenv("RISKCAL_TEST_NODE", real_chain.url)
-    opened, rounds = opener(chainlink, settings, repository)
+    opened, rounds, _ = opener(chainlink, settings, repository)
     (series,) = price_series(opened.spec, collect(opened).rows)
     assert (series.base, series.quote, series.field, series.interval) == ("ETH", "USD", "close", 3600)
     assert 2 <= len(series) <= 4
