@@ -8,7 +8,6 @@ that the new aggregator had by then, known from the change on.
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from decimal import Decimal
 
 from oracle_adapters.anchor import BlockAnchor
 from oracle_adapters.contract_call import Call, Result
+from oracle_adapters.description import same_pair
 from oracle_adapters.feed import COLUMNS, FOREVER, Chunk, FeedSpec, Kind
 from oracle_adapters.rpc import BATCH, Block, Node, NodeBehindError, ReorganizedError
 from risk.artifact import Table
@@ -25,13 +25,9 @@ from risk.feed_settings import ChainlinkFeed
 
 ROUND = "getRoundData(uint80)(uint80,int256,uint256,uint256,uint80)"
 LATEST = "latestRoundData()(uint80,int256,uint256,uint256,uint80)"
+HOUR = 3600
 _INNER = 2**64 - 1
 _DENIED = "No access"
-_PAIR = re.compile(r"([\w.\-]+)\s*/\s*([\w.\-]+)")
-_WRAPPED = {
-    f"W{coin}": coin for coin in ("ETH", "BTC", "BNB", "MATIC", "POL", "AVAX", "FTM", "SOL", "S", "XDAI", "CELO")
-}
-"""Wrapped coins; of other names a leading W means nothing, as in WLD or WIF."""
 _CLAMPS = (("minAnswer", "maxAnswer", "int192"), ("minSubmissionValue", "maxSubmissionValue", "int256"))
 
 
@@ -100,14 +96,14 @@ class ChainlinkRounds(BlockAnchor):
     def __init__(self, settings: ChainlinkFeed, node: Node, *, resume: Block | None = None) -> None:
         self._settings, self._node, self._resume = settings, node, resume
         source = f"chainlink:{settings.chain_id}:{settings.address.lower()}"
-        self._spec = FeedSpec(Kind.ROUND, settings.asset, settings.quote, source, settings.heartbeat)
+        self._spec = FeedSpec(Kind.ROUND, settings.asset, settings.quote, source, settings.heartbeat or HOUR)
         self._complete: dict[tuple[int, int], tuple[int, int, Round | None]] = {}
         self._complete_at: Block | None = None
         self._reading = threading.Lock()
 
     @property
     def spec(self) -> FeedSpec:
-        """What the feed is about; its interval is the declared heartbeat."""
+        """What the feed is about; its interval is the declared heartbeat, else an hour."""
         return self._spec
 
     def facts(self) -> Mapping[str, str]:
@@ -377,22 +373,6 @@ class ChainlinkRounds(BlockAnchor):
                 )
             results[i] = again
         return results
-
-
-def same_pair(declared: str, description: str) -> bool:
-    """Whether a description is that of the pair; wrapped and bridged names are those of what they stand for.
-
-    A description that names no pair contradicts none.
-    """
-    pairs = [_PAIR.search(text) for text in (declared, description)]
-    names = [[_plain(name) for name in pair.groups()] for pair in pairs if pair is not None]
-    return len(names) < len(pairs) or names[0] == names[1]
-
-
-def _plain(name: str) -> str:
-    """A name without the letters of what is wrapped or bridged: WETH, WBTC and USDC.e stand for a coin."""
-    bare = name.upper().partition(".")[0]
-    return _WRAPPED.get(bare, bare)
 
 
 def _round(number: int, result: Result) -> tuple[int, int, Round | None]:

@@ -12,22 +12,20 @@ import numpy.typing as npt
 from oracle_adapters.anchor import BlockAnchor
 from oracle_adapters.chainlink import ChainlinkRounds
 from oracle_adapters.feed import COLUMNS, FOREVER, Chunk, Feed, FeedSpec, Kind, collect
+from oracle_adapters.pace import FEWEST, LATE, beats
 from oracle_adapters.rpc import Node
 from risk.artifact import Table
 from risk.errors import DataError
 from risk.feed_settings import ChainlinkFeed
 from risk.market import FloatArray, IntArray
+from risk.units import DAY
 
-LATE = 0.9
-"""A gap from this share of the heartbeat on was ended by the heartbeat, a shorter one by a move."""
-FEWEST = 10
-"""Updates of a sort, below which nothing is measured."""
-SHARE = 0.05
-"""Share of the gaps that must lie at the heartbeat: gaps without one spread far wider than a tenth."""
 BAND = 1.1
 """Moves that a threshold ends lie densest from it up to this multiple."""
 TOLERANCE = 1.25
 """Heartbeats after which a price is stale: blocks fill, and updates wait for one."""
+LOOK_BACK = 2 * DAY
+"""Seconds before a span in which its first price is looked for, before it is looked for further back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +75,8 @@ def measure_update_rule(rows: Table) -> UpdateRule:
         raise DataError("no two rounds of one phase", field="rounds", value=len(rows))
     gap = np.diff(rows["observed_at"])[same]
     move = np.abs(answer[1:][same] / answer[:-1][same] - 1)
-    top = float(np.quantile(gap, 0.99))
-    late = gap >= LATE * top
-    heartbeat = round(float(np.median(gap[late])))
-    n_late = int((late & (gap <= top / LATE)).sum())
-    if n_late < max(FEWEST, SHARE * len(gap)):
+    heartbeat, n_late = beats(gap)
+    if heartbeat is None:
         return UpdateRule(None, None, int(gap.max()), n_late, 0)
     early = np.sort(move[(gap < LATE * heartbeat) & (move > 0)])
     inside = np.searchsorted(early, BAND * early, side="right") - np.arange(len(early))
@@ -153,8 +148,9 @@ def outages(rows: Table, grace: int) -> list[Outage]:
 class RoundPrices(BlockAnchor):
     """The prices of a feed of rounds, sampled at multiples of an interval: at each the one that is served then.
 
-    Left out and counted, by samples: ``stale`` when the round is older than the heartbeat allows, ``nonpositive``
-    answers, and ``sequencer`` when the rollup was down or had just come back. Nothing is filled.
+    Left out and counted, by samples: ``stale`` when the round is older than a declared heartbeat allows (without one
+    the proxy's word counts, however old, and the series is judged by the measured one), ``nonpositive`` answers,
+    and ``sequencer`` when the rollup was down or had just come back. Nothing is filled.
 
     Parameters
     ----------
@@ -176,6 +172,11 @@ class RoundPrices(BlockAnchor):
         return self._spec
 
     @property
+    def declared_heartbeat(self) -> int | None:
+        """Longest time between two rounds as the settings say it; None where they do not."""
+        return self._settings.heartbeat
+
+    @property
     def rounds(self) -> ChainlinkRounds:
         """The rounds that it samples."""
         return self._rounds
@@ -188,8 +189,9 @@ class RoundPrices(BlockAnchor):
         """Samples from `start` on and before `stop`, none beyond the last final block; raises like the rounds."""
         top = self._node.final_block()
         stop = min(stop, top.time + 1)
-        interval, oldest = self._settings.interval, int(TOLERANCE * self._settings.heartbeat)
-        before = collect(self._rounds, max(start - oldest, 0), start)
+        interval, heartbeat = self._settings.interval, self._settings.heartbeat
+        oldest = FOREVER if heartbeat is None else int(TOLERANCE * heartbeat)
+        before = self._before(start, oldest)
         within = collect(self._rounds, start, stop)
         rows = Table.concatenate(COLUMNS[Kind.ROUND], (before.rows, within.rows))
         self._node.verify(top)
@@ -213,6 +215,15 @@ class RoundPrices(BlockAnchor):
             kept &= ~fault
         counts = {name: n for name, n in counted.items() if n}
         yield Chunk(Kind.PRICE, _price_rows(times[kept], value[kept]), counts)
+
+    def _before(self, start: int, oldest: int) -> Chunk:
+        """Rounds before an instant, the one that is served then among them where it is young enough."""
+        span = min(LOOK_BACK, oldest)
+        while not len((found := collect(self._rounds, max(start - span, 0), start)).rows):
+            if span >= min(start, oldest):
+                break
+            span = min(8 * span, oldest)
+        return found
 
     def _closed(self, times: IntArray, stop: int) -> npt.NDArray[np.bool_]:
         """Which instants (n,) lie in an outage of the sequencer."""

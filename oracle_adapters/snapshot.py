@@ -120,11 +120,11 @@ def build_snapshot(
     instant = max(known) if as_of is None else as_of
 
     paths = composite_paths(settings, [feed for feed in opened if feed.spec.kind is Kind.PRICE])
-    prices = price_assets(settings, paths, priced, instant)
+    told = [(feed.spec, chunk.rows) for feed, chunk in read_all({Kind.ROUND}, instant + 1)]
+    prices = price_assets(settings, paths, priced, instant, {spec.id: rows for spec, rows in told})
     assets = tuple(sorted({one.base for one in prices.series}))
     declared = _declared(settings, root, instant, assets, prices.series)
     depth, seen = _depth(settings, venues, prices, instant, declared.depth)
-    told = [(feed.spec, chunk.rows) for feed, chunk in read_all({Kind.ROUND}, instant + 1)]
     oracle, rules = oracle_facts(settings.oracles, told)
     behind = {feed.spec.id: chunk.rows for feed, chunk in read_all({Kind.AGGREGATOR}, instant + 1)}
     rules += [(spec.id, check_clamps(behind[spec.id], rows)) for spec, rows in told if spec.id in behind]

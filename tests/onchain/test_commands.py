@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
 from oracle_adapters.store import Store
-from tests.onchain.chains import GENESIS_TIME, STEP, AnvilChain
+from tests.onchain.chains import GENESIS_TIME, STEP, AnvilChain, own
 from tests.onchain.commands import STORE, URL_ENV, Commands, chainlink
 from tests.onchain.deploy import Chainlink
 
@@ -34,6 +35,25 @@ def grown(chain: AnvilChain, feed: Chainlink, answers: list[int], first: int = 1
         hours = range(-(-start // HOUR) * HOUR, chain.now() + 1, HOUR)
         served.update(dict.fromkeys(hours, float(answer)))
     return served
+
+
+class Vault(NamedTuple):
+    """A vault, and the token that it holds."""
+
+    address: str
+    token: Any
+
+
+def vault_of(chain: AnvilChain) -> Vault:
+    token = chain.deploy(own("token"), "stETH", "stETH", 18)
+    vault = chain.deploy(own("vault"), token.address)
+    for function in (
+        token.functions.mint(chain.accounts[0], 10**30),
+        token.functions.approve(vault.address, 10**30),
+        vault.functions.deposit(10**21, chain.accounts[0]),
+    ):
+        chain.send(function)
+    return Vault(vault.address, token)
 
 
 def over_a_phase_change(chain: AnvilChain) -> tuple[Chainlink, dict[int, float]]:
@@ -138,3 +158,51 @@ def test_a_price_feed_is_no_uptime_feed(real_chain: AnvilChain, commands: Comman
         found = commands.run("fetch")
         assert found.code == 2
         assert said in found.out
+
+
+@pytest.mark.parametrize("told", [None, "24h"])
+def test_a_slow_feed_is_judged_by_its_heartbeat(real_chain: AnvilChain, commands: Commands, told: str | None) -> None:
+    """USDC/USD beats once a day: sampled every hour it is healthy, left without a round for four days it is bad."""
+    feed = Chainlink(real_chain, "USDC / USD")
+    rng = np.random.default_rng(1)
+    for number in range(1, 21):
+        feed.submit(number, [10**8 + int(rng.integers(-30_000, 30_000))])
+        real_chain.warp(24 * HOUR - STEP)
+    document = chainlink(real_chain, "USDC", feed.proxy.address)
+    document = {name: value for name, value in document.items() if name != "heartbeat"}
+    commands.write([document if told is None else document | {"heartbeat": told}])
+    assert commands.run("fetch").code == 0
+    shown = commands.run("feeds", "--json")
+    (row,) = shown.document["feeds"]
+    assert (shown.code, row["gaps"], row["rows"]) == (0, 0, 20 * 24)
+    assert {name for one in row["checks"] for name in [one.partition(":")[0]]} == {"update_rule"}
+    (frozen,) = [one for one in shown.document["quality"] if one["check"] == "frozen"]
+    said = "declared" if told else "measured"
+    assert frozen["detail"] == f"heartbeat 86400 s, {said}: prices repeat between updates"
+
+    real_chain.warp(96 * HOUR)
+    commands.run("fetch")
+    dead = commands.run("feeds", "--json")
+    assert dead.code == (1 if told is None else 0), "with a declared heartbeat the old price is left out"
+    (frozen,) = [one for one in dead.document["quality"] if one["check"] == "frozen"]
+    if told is None:
+        assert (frozen["verdict"], frozen["count"]) == ("bad", 1)
+        assert "at the end, heartbeat 86400 s, measured" in frozen["detail"]
+
+
+def test_a_rate_that_moves_every_five_hours_is_healthy(real_chain: AnvilChain, commands: Commands) -> None:
+    vault = vault_of(real_chain)
+    since = real_chain.now()
+    for _ in range(6):
+        real_chain.send(vault.token.functions.mint(vault.address, 10**18))
+        real_chain.warp(5 * HOUR - STEP)
+    document = {
+        "kind": "wrapper", "asset": "WSTETH", "quote": "USD", "rate": "erc4626", "address": vault.address,
+        "url_env": URL_ENV, "chain_id": 31337, "confirmations": 0, "interval": "1h",
+        "start": str(np.datetime64(since, "s")),
+    }  # fmt: skip
+    commands.write([document], store=None)
+    shown = commands.run("feeds", "--json")
+    assert (shown.code, shown.document["feeds"][0]["checks"]) == (0, [])
+    real_chain.warp(20 * HOUR)
+    assert "frozen: longest wait" in commands.run("feeds", "--json").document["feeds"][0]["checks"][0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oracle_adapters.chainlink import same_pair
+from oracle_adapters.description import same_pair
 from oracle_adapters.feed import COLUMNS, Kind
 from oracle_adapters.quality.clamps import check_clamps
 from risk.artifact import Table

@@ -138,8 +138,20 @@ class TestFrozen:
         value = np.round(1 + 3e-5 * np.random.default_rng(3).standard_normal(2000), 4)
         assert (np.diff(value) == 0).mean() > 0.5
         assert checks(series(value))["frozen"].verdict == Verdict.SUSPECT
-        stuck = np.repeat(walk(300), 6)
+        stuck = np.repeat(walk(300), np.random.default_rng(3).geometric(1 / 6, 300))
         assert checks(series(stuck))["frozen"].verdict == Verdict.BAD
+
+    def test_bars_at_the_pace_of_a_slow_feed_are_suspect_and_bad_once_it_stops(self) -> None:
+        """A price every sixth bar: its heartbeat is measured, and only a longer silence at the end is a stuck feed."""
+        value = np.repeat(walk(300), 6)
+        found = checks(series(value))["frozen"]
+        assert (found.verdict, found.count) == (Verdict.SUSPECT, 1500)
+        assert found.detail == "heartbeat 518400 s, measured: prices repeat between updates"
+        late = checks(series(np.append(value, np.full(6, value[-1]))))["frozen"]
+        assert (late.verdict, late.detail) == (Verdict.SUSPECT, "longest wait 950400 s, heartbeat 518400 s, measured")
+        dead = checks(series(np.append(value, np.full(18, value[-1]))))["frozen"]
+        assert dead.verdict == Verdict.BAD
+        assert dead.detail.startswith("longest wait 1987200 s, at the end")
 
     def test_four_equal_closes_are_nothing(self) -> None:
         value = walk()
