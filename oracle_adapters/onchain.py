@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
+from urllib.parse import urlsplit
 
 from oracle_adapters.aggregators import Aggregators
 from oracle_adapters.feed import Feed, FeedSpec, Kind
@@ -14,6 +16,7 @@ from oracle_adapters.rpc import Node
 from oracle_adapters.transport import Manners
 from oracle_adapters.uniswap_v3 import pool_twap
 from oracle_adapters.wrappers import GrowthCap, Tell, erc4626, rate_function, steth_shares, wrapper_rates, wsteth
+from risk.errors import SettingsError
 from risk.feed_settings import ChainlinkFeed, OnChainFeed, PythFeed, RateCap, UniswapFeed, WrapperFeed
 from risk.settings import Fetch
 from risk.units import parse_instant
@@ -25,15 +28,38 @@ def open_node(url_env: str, fetch: Fetch, *, chain_id: int | None, confirmations
     Raises
     ------
     SettingsError
-        When the environment has no such variable.
+        When the environment has no such variable, or its value is no URL that can be asked.
     """
     return Node(
-        secret(url_env),
+        _asked_by_http(secret(url_env), url_env),
         name=f"node:{url_env}",
         chain_id=chain_id,
         confirmations=confirmations,
         manners=Manners.of(fetch),
     )
+
+
+def _asked_by_http(url: Any, name: str) -> Any:
+    """The URL, if requests can be sent to it; of one that cannot be nothing is shown, for it may hold a key."""
+    from requests import Request, RequestException
+
+    if not isinstance(url, str):
+        return url
+    scheme, found, _ = url.partition("://")
+    try:
+        if not found:
+            why = "the node's URL has no scheme"
+        elif scheme.lower() not in ("http", "https"):
+            why = f"a node is asked by http or https, and its URL is one of {scheme.lower()[:12]!r}"
+        else:
+            why = "" if urlsplit(Request("POST", url).prepare().url or "").hostname else "the node's URL has no host"
+    except (RequestException, ValueError):
+        why = "the node's URL cannot be read: a blank, a port that is no number, or a host that cannot be"
+    if why:
+        raise SettingsError(
+            why, field=name, remedy=f"Give the provider's address that begins with https: export {name}=..."
+        )
+    return url
 
 
 def open_onchain(feed: OnChainFeed, fetch: Fetch) -> list[Feed]:

@@ -24,6 +24,7 @@ from risk.market import MarketSnapshot, Verdict
 from risk.settings import Settings, read_settings
 from tests.factories import _SETTINGS
 from tests.onchain.chains import AnvilChain, Chain, own
+from tests.onchain.commands import URL_ENV, Commands
 from tests.onchain.deploy import Chainlink
 from tests.onchain.test_chainlink import Floor
 from tests.onchain.test_pyth_wrappers import ETH
@@ -212,6 +213,39 @@ def test_nodes_are_asked_with_the_manners_of_the_settings(chain: Chain, url_env:
     (opened,) = open_feeds(settings_of([feed], fetch=fetch), tmp_path)
     assert isinstance(opened, SampledPrices)
     assert opened.node.manners == Manners(attempts=2, timeout=3, budget=9, requests_per_second=1000)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("wss://node.example/v2/{key}", "its URL is one of 'wss'"),
+        ("ftp://node.example/v2/{key}", "its URL is one of 'ftp'"),
+        ("node.example/v2/{key}", "has no scheme"),
+        ("{key}", "has no scheme"),
+        ("https:/node.example/{key}", "has no scheme"),
+        ("https://", "cannot be read"),
+        ("https:///v2/{key}", "cannot be read"),
+        ("https://no de.example/v2/{key}", "cannot be read"),
+        ("https://node.example:port/v2/{key}", "cannot be read"),
+        ("https://node.example:99999/v2/{key}", "cannot be read"),
+        ("https://*.example/v2/{key}", "cannot be read"),
+        ("https://[::1/v2/{key}", "cannot be read"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["fetch", "feeds"])
+def test_a_url_of_a_node_that_cannot_be_asked_is_2_and_not_shown(
+    verb: str, url: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "0123456789abcdefSECRET"
+    monkeypatch.setenv(URL_ENV, url.format(key=key))
+    commands = Commands(tmp_path, capsys)
+    feed = {"kind": "chainlink", "asset": "ETH", "address": "0x" + "1" * 40, "url_env": URL_ENV}
+    commands.write([feed], store="kept" if verb == "fetch" else None)
+    found = commands.run(verb)
+    assert (found.code, found.err.startswith(f"riskcal: {URL_ENV}: ")) == (2, True)
+    assert said in found.err
+    assert "Give the provider's address that begins with https" in found.err
+    assert key not in found.out + found.err
 
 
 @pytest.mark.chain
