@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +21,9 @@ from risk.errors import SettingsError
 from risk.feed_settings import ChainlinkFeed, OnChainFeed, PythFeed, RateCap, UniswapFeed, WrapperFeed
 from risk.settings import Fetch
 from risk.units import parse_instant
+
+_HOST = re.compile(r"[^\W_]([\w.\-]*[^\W_])?|[0-9a-f:.]+(%\w+)?", re.IGNORECASE)
+"""A name in any script, or an address of either version."""
 
 
 def open_node(url_env: str, fetch: Fetch, *, chain_id: int | None, confirmations: int) -> Node:
@@ -41,20 +45,20 @@ def open_node(url_env: str, fetch: Fetch, *, chain_id: int | None, confirmations
 
 def _asked_by_http(url: Any, name: str) -> Any:
     """The URL, if requests can be sent to it; of one that cannot be nothing is shown, for it may hold a key."""
-    from requests import Request, RequestException
-
     if not isinstance(url, str):
         return url
     scheme, found, _ = url.partition("://")
-    try:
-        if not found:
-            why = "the node's URL has no scheme"
-        elif scheme.lower() not in ("http", "https"):
-            why = f"a node is asked by http or https, and its URL is one of {scheme.lower()[:12]!r}"
-        else:
-            why = "" if urlsplit(Request("POST", url).prepare().url or "").hostname else "the node's URL has no host"
-    except (RequestException, ValueError):
-        why = "the node's URL cannot be read: a blank, a port that is no number, or a host that cannot be"
+    if not found:
+        why = "the node's URL has no scheme"
+    elif scheme.lower() not in ("http", "https"):
+        why = f"a node is asked by http or https, and its URL is one of {scheme.lower()[:12]!r}"
+    else:
+        try:
+            parts = urlsplit(url)
+            readable = _HOST.fullmatch(parts.hostname or "") is not None and parts.port != 0
+        except ValueError:
+            readable = False
+        why = "" if readable else "the node's URL has no host, or no host and port that can be asked"
     if why:
         raise SettingsError(
             why, field=name, remedy=f"Give the provider's address that begins with https: export {name}=..."

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from oracle_adapters.anchor import BlockAnchor
+from oracle_adapters.anchor import BlockAnchor, Withdrawal
 from oracle_adapters.chainlink import ChainlinkRounds
 from oracle_adapters.feed import COLUMNS, FOREVER, Chunk, Feed, FeedSpec, Kind, collect
 from oracle_adapters.pace import FEWEST, LATE, beats
@@ -105,10 +105,19 @@ def rounds_to_prices(rows: Table) -> Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """A span in which prices are not to be used, because a rollup's sequencer was down or had just come back."""
+    """A span in which prices are not to be used, because a rollup's sequencer was down or had just come back.
+
+    Attributes
+    ----------
+    start, stop
+        When it went down, as its feed says afterwards, and when prices may be used again.
+    known_at
+        When the feed said that it is down.
+    """
 
     start: int
     stop: int
+    known_at: int
 
 
 def outages(rows: Table, grace: int) -> list[Outage]:
@@ -127,7 +136,7 @@ def outages(rows: Table, grace: int) -> list[Outage]:
         When an answer is neither: it is another feed.
     """
     found: list[Outage] = []
-    down: int | None = None
+    down: tuple[int, int] | None = None
     told = answers(rows)
     if (other := ~np.isin(told, (0.0, 1.0))).any():
         raise DataError(
@@ -136,13 +145,14 @@ def outages(rows: Table, grace: int) -> list[Outage]:
             value=rows["answer"][int(np.argmax(other))],
             remedy="Give the address of the uptime feed that the rollup's documentation names",
         )
-    for status, at in zip(told.tolist(), rows["started_at"].tolist(), strict=True):
+    instants = (rows[name].tolist() for name in ("started_at", "known_at"))
+    for status, at, known_at in zip(told.tolist(), *instants, strict=True):
         if status and down is None:
-            down = at
+            down = at, known_at
         elif not status and down is not None:
-            found.append(Outage(down, at + grace))
+            found.append(Outage(down[0], at + grace, down[1]))
             down = None
-    return found + ([Outage(down, FOREVER)] if down is not None else [])
+    return found + ([Outage(down[0], FOREVER, down[1])] if down is not None else [])
 
 
 class RoundPrices(BlockAnchor):
@@ -163,6 +173,7 @@ class RoundPrices(BlockAnchor):
     def __init__(self, settings: ChainlinkFeed, node: Node) -> None:
         self._settings, self._node = settings, node
         self._rounds = ChainlinkRounds(settings, node)
+        self._outages: list[Outage] = []
         source = self._rounds.spec.source
         self._spec = FeedSpec(Kind.PRICE, settings.asset, settings.quote, source, settings.interval)
 
@@ -216,6 +227,11 @@ class RoundPrices(BlockAnchor):
         counts = {name: n for name, n in counted.items() if n}
         yield Chunk(Kind.PRICE, _price_rows(times[kept], value[kept]), counts)
 
+    def withdrawals(self) -> Sequence[Withdrawal]:
+        """Samples between the start of an outage and its report: they were served, and were not to be used."""
+        ended = ((one, min(one.stop, one.known_at)) for one in self._outages)
+        return [Withdrawal(one.start, stop, one.known_at) for one, stop in ended if one.start < stop]
+
     def _before(self, start: int, oldest: int) -> Chunk:
         """Rounds before an instant, the one that is served then among them where it is young enough."""
         span = min(LOOK_BACK, oldest)
@@ -228,9 +244,11 @@ class RoundPrices(BlockAnchor):
     def _closed(self, times: IntArray, stop: int) -> npt.NDArray[np.bool_]:
         """Which instants (n,) lie in an outage of the sequencer."""
         closed = np.zeros(len(times), dtype=bool)
+        self._outages = []
         if self._settings.sequencer is None:
             return closed
-        for outage in outages(collect(self._uptime(), 0, stop).rows, self._settings.grace):
+        self._outages = outages(collect(self._uptime(), 0, stop).rows, self._settings.grace)
+        for outage in self._outages:
             closed |= (times >= outage.start) & (times < outage.stop)
         return closed
 
