@@ -265,6 +265,17 @@ class TestDepeg:
         assert "0.9562 USD on 2024-01-04" in found.detail
         assert "now too" not in found.detail
 
+    @pytest.mark.parametrize("worst", [1.30, 0.70])
+    @pytest.mark.parametrize("peg", [None, "ETH"])
+    def test_a_price_above_its_peg_is_off_like_one_below(self, worst: float, peg: str | None) -> None:
+        """DAI printed 1.30 on one venue; a debt that costs more than its peg harms, too."""
+        value = np.ones(100)
+        value[50], value[60] = worst, 1.019
+        quoted = None if peg is None else series(np.full(100, 2000.0))
+        found = check_depeg(series(value if peg is None else 2000 * value), quoted, peg or "USD", 0.02, grows=False)
+        assert (found.verdict, found.count) == (Verdict.SUSPECT, 1)
+        assert f"{worst:.4f} {peg or 'USD'} on 2024-01-04" in found.detail
+
     def test_one_that_is_off_now_says_so(self) -> None:
         value = np.ones(100)
         value[-1] = 0.9
