@@ -207,7 +207,7 @@ def _declared(
     checks: list[tuple[str, Check]] = []
 
     if settings.parameters is not None:
-        text = read_bytes(root / settings.parameters, settings.parameters).decode(errors="replace")
+        text = read_bytes(root / settings.parameters, settings.parameters).decode("utf-8-sig", errors="replace")
         in_force = ParameterSet.from_toml(text, file=settings.parameters)
         _check_in_force(in_force, settings.parameters)
     else:

@@ -51,6 +51,7 @@ def feeds(source: Path, store: Path | None, as_of: str | None, *, as_json: bool)
     chains, rates = _chains(snapshot), _rates(snapshot)
     every = [*rows, *chains, *rates]
     _add_counted(start, every, snapshot.as_of)
+    _add_later(start, every, snapshot.as_of)
     others = _others(start, {row["feed"] for row in every})
     if as_json:
         options.print_json(
@@ -112,6 +113,33 @@ def _add_counted(start: Start, rows: Sequence[dict[str, Any]], as_of: int) -> No
                 continue
             row["checks"].append(f"{check.check}: {check.count:,} {check.detail}")
             row["verdict"] = max(row["verdict"], check.verdict.value, key=_ORDER.index)
+
+
+def _add_later(start: Start, rows: Sequence[dict[str, Any]], as_of: int) -> None:
+    """Add what files hold beyond the as-of date: no run may read it, and a date that cannot be would go unseen."""
+    if start.snapshot is not None:
+        return
+    from oracle_adapters.feed import FOREVER, collect
+    from oracle_adapters.files import PriceFile
+    from reports import wording
+    from risk.errors import InputError
+    from risk.feed_settings import FileFeed
+
+    named = {row["feed"]: row for row in rows}
+    for declared in start.settings.feeds:
+        if not isinstance(declared, FileFeed):
+            continue
+        try:
+            feed = PriceFile(declared, start.root)
+            known = set(collect(feed, as_of + 1, FOREVER).rows["known_at"].tolist())
+        except InputError:
+            continue  # a file that cannot be read at all has a row that says so; of the rest nothing may be told
+        row = named.get(feed.spec.id, {})
+        row["later"] = len(known)
+        if known and "checks" in row:
+            row["checks"].append(
+                f"later: {wording.plural(len(known), 'bar')} after the as-of date, to {wording.date(max(known))}"
+            )
 
 
 def _others(start: Start, shown: set[str]) -> list[dict[str, Any]]:

@@ -207,6 +207,32 @@ def test_health_comes_from_the_store_and_asks_nobody(market: Path, server: Fault
     assert "the store does not hold the feed" in err
 
 
+def test_a_date_that_cannot_be_is_seen_though_nothing_reads_it(market: Path, capsys: Capture) -> None:
+    """A row of 2055 beyond the as-of date: it changes no figure, and is counted where people look."""
+    path, file = market / "riskcal.toml", market / "prices" / "BTC.csv"
+    path.write_text(path.read_text().replace('store = "kept"', "").rpartition("\n[[feeds]]")[0])
+    as_of = ("--as-of", "2025-06-30T00:00:00Z")
+    _, clean = document(capsys, "feeds", path, *as_of)
+    lines = file.read_text().splitlines()
+    last = lines[-1].split(",")
+    file.write_text("\n".join([*lines, ",".join(["2055-01-01", *last[1:]])]) + "\n")
+    _, found = document(capsys, "feeds", path, *as_of)
+    assert found["quality"] == clean["quality"]
+    before, after = ({row["feed"]: row for row in one["feeds"]}["BTC/USD@files:BTC.csv"] for one in (clean, found))
+    assert after["later"] == before["later"] + 1
+    assert after["checks"][-1].endswith("after the as-of date, to 2055-01-02")
+    assert after["verdict"] == before["verdict"]
+
+
+def test_settings_may_begin_with_a_mark_of_their_encoding(market: Path, capsys: Capture) -> None:
+    """An editor's byte order mark before the settings, and before the parameters in force."""
+    for name in ("riskcal.toml", "parameters.toml"):
+        (market / name).write_bytes(b"\xef\xbb\xbf" + (market / name).read_bytes())
+    path = market / "riskcal.toml"
+    assert run(capsys, "fetch", path)[0] == 0
+    assert run(capsys, "feeds", path)[0] == 1, "the served bars end in 1970"
+
+
 def test_what_the_settings_do_not_name_is_shown_too(market: Path, capsys: Capture) -> None:
     run(capsys, "fetch", market / "riskcal.toml")
     path = market / "riskcal.toml"
