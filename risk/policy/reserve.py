@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from risk.calibration import Calibration, SubjectModel, Unavailable
+from risk.calibration import SubjectModel, Unavailable
 from risk.depth import Depth, stressed_depth
 from risk.errors import RefusalError
 from risk.exposure import REFERENCE_DISTANCES, reserve_key
@@ -75,7 +75,7 @@ class PairThreshold:
         return min(self.limits.values())
 
 
-def model_of(calibration: Calibration, collateral: str, debt: str) -> SubjectModel:
+def known_model(found: SubjectModel | Unavailable) -> SubjectModel:
     """The path model of a pair.
 
     Raises
@@ -83,7 +83,6 @@ def model_of(calibration: Calibration, collateral: str, debt: str) -> SubjectMod
     RefusalError
         When the pair was refused by the calibration: a threshold is not guessed.
     """
-    found = calibration.model(f"{collateral}:{debt}")
     if isinstance(found, Unavailable):
         raise RefusalError(found.reason, field=found.subject)
     return found
