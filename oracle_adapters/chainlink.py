@@ -8,6 +8,7 @@ that the new aggregator had by then, known from the change on.
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from decimal import Decimal
 from oracle_adapters.anchor import BlockAnchor
 from oracle_adapters.contract_call import Call, Result
 from oracle_adapters.feed import COLUMNS, FOREVER, Chunk, FeedSpec, Kind
-from oracle_adapters.rpc import BATCH, Block, Node
+from oracle_adapters.rpc import BATCH, Block, Node, NodeBehindError, ReorganizedError
 from risk.artifact import Table
 from risk.errors import DataError
 from risk.feed_settings import ChainlinkFeed
@@ -93,6 +94,9 @@ class ChainlinkRounds(BlockAnchor):
         self._settings, self._node, self._resume = settings, node, resume
         source = f"chainlink:{settings.chain_id}:{settings.address.lower()}"
         self._spec = FeedSpec(Kind.ROUND, settings.asset, settings.quote, source, settings.heartbeat)
+        self._complete: dict[tuple[int, int], tuple[int, int, Round | None]] = {}
+        self._complete_at: Block | None = None
+        self._reading = threading.Lock()
 
     @property
     def spec(self) -> FeedSpec:
@@ -138,9 +142,12 @@ class ChainlinkRounds(BlockAnchor):
         ReorganizedError
             When the chain was reorganised below the last block of this fetch or of the one before.
         """
+        if stop <= start:
+            return
         if self._resume is not None:
             self._node.verify(self._resume)
         block = self._node.final_block()
+        self._forget_replaced(block)
         counted: Counter[str] = Counter()
         for phase in self._phases(block, start, stop):
             for rows in self._phase_rows(phase, block, start, counted):
@@ -214,16 +221,34 @@ class ChainlinkRounds(BlockAnchor):
         return low, high
 
     def _batch(self, phase: Phase, block: Block, numbers: Sequence[int]) -> list[tuple[int, int, Round | None]]:
-        results = self._read([self._call(ROUND, (phase.number << 64) | n) for n in numbers], block.number)
-        return [_round(number, result) for number, result in zip(numbers, results, strict=True)]
+        """Rounds by their numbers; a complete one never changes, and is asked for once however many feeds need it."""
+        with self._reading:  # another thread may be asking for the same ones
+            wanted = [n for n in numbers if (phase.number, n) not in self._complete]
+            results = self._read([self._call(ROUND, (phase.number << 64) | n) for n in wanted], block.number)
+            told = {n: _round(n, result) for n, result in zip(wanted, results, strict=True)}
+            self._complete |= {(phase.number, n): one for n, one in told.items() if one[2] is not None}
+            return [told[n] if n in told else self._complete[phase.number, n] for n in numbers]
+
+    def _forget_replaced(self, block: Block) -> None:
+        """Forget the rounds that were read up to a block that a reorganisation replaced."""
+        with self._reading:
+            if self._complete_at is not None and self._complete_at != block:
+                try:
+                    self._node.verify(self._complete_at)
+                except (ReorganizedError, NodeBehindError):
+                    self._complete.clear()
+            if self._complete_at is None or block.number >= self._complete_at.number or not self._complete:
+                self._complete_at = block
 
     def _phases(self, block: Block, start: int, stop: int) -> list[Phase]:
         """Phases that the proxy served in [start, stop), and when each began."""
         current = self._current_phase(block)
         begun: list[tuple[int, int | None]] = [(current, None)]
         if current > 1:
-            high = block if stop > block.time else self._node.block_at(stop - 1, high=block)
             genesis = self._node.block(0)
+            if stop <= genesis.time:
+                return []
+            high = block if stop > block.time else self._node.block_at(stop - 1, high=block)
             low = genesis if start <= genesis.time else self._node.block_at(start - 1, high=high)
             first, final = (max(self._phase_at(one), 1) for one in (low, high))
             begun = [(first, None)]

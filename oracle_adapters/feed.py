@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from risk.artifact import Table
+from risk.derivatives import OPTION_COLUMNS
 from risk.errors import DefectError
 from risk.market import PriceSeries
 
@@ -38,11 +39,7 @@ class Kind(StrEnum):
 _LONG = {"observed_at": "i8", "field": "str", "known_at": "i8", "value": "f8"}
 _ROUND = {"phase": "i8", "round": "i8", "known_at": "i8", "observed_at": "i8", "started_at": "i8", "answer": "str"}
 _DEPTH = {"observed_at": "i8", "side": "str", "level": "i8", "known_at": "i8", "price": "f8", "size": "f8"}
-_OPTION = {
-    "observed_at": "i8", "instrument": "str", "known_at": "i8", "option_type": "str", "strike": "f8", "expiry": "i8",
-    "settlement": "str", "underlying": "str", "synthetic": "bool", "underlying_price": "f8", "mark": "f8",
-    "mark_iv": "f8", "bid": "f8", "ask": "f8", "open_interest": "f8", "absent": "str",
-}  # fmt: skip
+_OPTION = {"observed_at": "i8", "instrument": "str", "known_at": "i8", **OPTION_COLUMNS}
 
 COLUMNS: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
     {

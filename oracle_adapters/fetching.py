@@ -119,11 +119,13 @@ def fetch_one(
         if isinstance(feed, Anchored) and (anchor := store.anchor(spec)) is not None:
             _hold(feed, spec, anchor)
         start = store.resume_at(spec) if start is None else start
+        reached = start
         expected = _Expected(spec, store.read(spec, start=start, stop=stop)) if resumed else None
         for step in _steps(feed, start, stop):
             if step.error is not None:
                 failure = step.error
-            added += store.append(spec, step.rows)
+            added += store.append(spec, step.rows, since=reached, counted=step.counted)
+            reached = int(step.rows["known_at"].max()) if len(step.rows) else reached
             counted.update(step.counted)
             observe(spec, len(step.rows))
             if expected is not None:

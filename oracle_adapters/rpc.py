@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 from oracle_adapters.contract_call import MULTICALL3, Call, Result, aggregate, aggregated
@@ -348,9 +349,18 @@ class Node:
             raise self._refused(error, block) from None
 
     def _ask(self, operation: Callable[[], T], what: str) -> T:
+        from requests import HTTPError
+        from web3.exceptions import Web3RPCError
+
         def counted(_: float) -> T:
             self.requests += 1
-            return operation()
+            try:
+                return operation()
+            except HTTPError as error:
+                if error.response is None or error.response.status_code != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+                    raise
+                # Said by a proxy before the node, and as good as a word of its own: what was asked is halved.
+                raise Web3RPCError("HTTP 413: the request is too large") from None
 
         return self._transport.call(counted, what=what, classify=_classify)
 

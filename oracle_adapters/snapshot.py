@@ -9,6 +9,7 @@ from pathlib import Path
 
 from oracle_adapters import sample
 from oracle_adapters.depth import Venue, measured_depth
+from oracle_adapters.derivatives import DERIVATIVES, quoted_derivatives
 from oracle_adapters.feed import FOREVER, Feed, Kind, collect
 from oracle_adapters.files import PriceFile, read_bytes
 from oracle_adapters.oracle_facts import oracle_facts
@@ -77,9 +78,11 @@ def build_snapshot(
     feeds = [feed for feed in opened if feed.spec.kind is Kind.PRICE]
     stop = FOREVER if as_of is None else as_of + 1
     chunks = [collect(feed if store is None else _kept(feed, store), 0, stop) for feed in feeds]
+    quoting = [feed for feed in opened if feed.spec.kind in DERIVATIVES]
+    quotes = [(f.spec, collect(f if store is None else _kept(f, store), 0, stop)) for f in quoting]
     books = [feed for feed in opened if feed.spec.kind is Kind.DEPTH]
     venues = [Venue(f.spec, collect(f if store is None else _kept(f, store), 0, stop).rows) for f in books]
-    all_rows = [chunk.rows for chunk in chunks] + [venue.rows for venue in venues]
+    all_rows = [chunk.rows for chunk in chunks] + [venue.rows for venue in venues] + [chunk.rows for _, chunk in quotes]
     known = [int(rows["known_at"].max()) for rows in all_rows if len(rows)]
     if not known:
         raise DataError(
@@ -90,11 +93,6 @@ def build_snapshot(
         )
     instant = max(known) if as_of is None else as_of
 
-    others = [
-        (feed.spec.id, Check("kind", Verdict.GOOD, 0, f"{feed.spec.kind}: not asked, a snapshot has prices and depth"))
-        for feed in opened
-        if feed.spec.kind not in (Kind.PRICE, Kind.DEPTH, Kind.ROUND)
-    ]
     paths = composite_paths(settings, feeds)
     prices = price_assets(settings, paths, list(zip(feeds, chunks, strict=True)), instant)
     assets = tuple(sorted({one.base for one in prices.series}))
@@ -104,7 +102,8 @@ def build_snapshot(
     stop = instant + 1
     told = [(f.spec, collect(f if store is None else _kept(f, store), 0, stop).rows) for f in rounds]
     oracle, rules = oracle_facts(settings.oracles, told)
-    rows = [*others, *prices.checks, *declared.checks, *seen, *rules]
+    derivatives = quoted_derivatives(quotes, instant)
+    rows = [*prices.checks, *declared.checks, *seen, *rules, *derivatives.checks]
     return MarketSnapshot(
         as_of=instant,
         assets=assets,
@@ -121,6 +120,8 @@ def build_snapshot(
         ),
         settings_hash=settings.hash_of(*READS),
         structure=declared.structure,
+        options=derivatives.options,
+        rates=derivatives.rates,
     )
 
 

@@ -10,10 +10,12 @@ that reorganises, give them only once that is over; see `oracle_adapters.fetchin
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,7 +27,7 @@ from risk.artifact import Column, Table, canonical_json, json_hash
 from risk.errors import DataError, DefectError
 from risk.market import IntArray
 
-ANCHOR = "anchor.json"
+ANCHOR, COUNTED = "anchor.json", "counted"
 
 
 class Store:
@@ -40,8 +42,18 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def append(self, spec: FeedSpec, rows: Table) -> int:
+    def append(
+        self, spec: FeedSpec, rows: Table, *, since: int = 0, counted: Mapping[str, int] = MappingProxyType({})
+    ) -> int:
         """Add the rows that the store does not hold yet, and return how many these are.
+
+        Parameters
+        ----------
+        spec, rows
+            Which feed, and its rows.
+        since, counted
+            What reading them had to mend or leave out, from that instant to the last of the rows. It is written
+            first: after a kill between the two the same window is fetched, and written, again.
 
         Raises
         ------
@@ -50,6 +62,9 @@ class Store:
             names both values. When the part cannot be written, e.g. on a full disk; the store is then as it was.
         """
         if not len(rows):
+            if counted and (place := self._place(spec)).exists():
+                with parts.exclusive(place):
+                    _keep_counted(place, since, since, counted)
             return 0
         first, last = int(rows["known_at"].min()), int(rows["known_at"].max())
         if first < 0:
@@ -60,10 +75,40 @@ class Store:
             both = Table.concatenate(COLUMNS[spec.kind], [held, rows]) if len(held) else rows
             kept = _distinct(spec, both)
             new = both.take(kept[kept >= len(held)])
+            _keep_counted(place, since, last, counted)
             if len(new):
                 parts.write_whole(place / "feed.json", canonical_json(asdict(spec)).encode())
                 parts.write(place, new)
         return len(new)
+
+    def counted(self, spec: FeedSpec, *, known_at: int = FOREVER) -> dict[str, int]:
+        """What reading the rows of a feed had to mend or leave out, over the windows that were fetched.
+
+        A window that lies within another was fetched twice and counts once; one that begins after `known_at` does
+        not count. Neighbouring windows share an instant, whose rows a resumed fetch reads again: what is counted
+        there may count twice. It depends on how the feed was fetched, so it is outside every content hash.
+
+        Raises
+        ------
+        DataError
+            When a count is damaged.
+        """
+        windows = []
+        for path in self._place(spec).glob(f"{COUNTED}-*.json"):
+            try:
+                _, first, last = path.stem.split("-")
+                found = {str(name): int(n) for name, n in json.loads(path.read_bytes()).items()}
+                windows.append((int(first), -int(last), found))
+            except (ValueError, TypeError, AttributeError) as error:
+                remedy = "Remove it: what was left out is then not known"
+                raise DataError("a count of the store is damaged", file=str(path), remedy=remedy) from error
+        total: Counter[str] = Counter()
+        reached = -1
+        for start, negative_stop, found in sorted(windows, key=lambda one: one[:2]):
+            if -negative_stop > reached and start <= known_at:
+                total.update(found)
+                reached = -negative_stop
+        return dict(sorted(total.items()))
 
     def anchor(self, spec: FeedSpec) -> Mapping[str, Any] | None:
         """What the last fetch of a feed relied on, see `oracle_adapters.anchor`; None where nothing is kept.
@@ -219,6 +264,12 @@ class StoredFeed:
     def fetch(self, start: int, stop: int) -> Iterator[Chunk]:
         """Rows that became known from `start` on and before `stop`."""
         yield Chunk(self._spec.kind, self._store.read(self._spec, known_at=self._known_at, start=start, stop=stop))
+
+
+def _keep_counted(place: Path, start: int, stop: int, counted: Mapping[str, int]) -> None:
+    """Keep what was counted in a window, once; the caller holds the lock."""
+    if found := {name: n for name, n in counted.items() if n}:
+        parts.write_whole(place / f"{COUNTED}-{min(start, stop):019d}-{stop:019d}.json", canonical_json(found).encode())
 
 
 @contextmanager

@@ -10,28 +10,37 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from risk.artifact import Artifact, Table
+from risk.derivatives import FundingHistory, OptionChain, read_chains, read_funding, written_chains, written_funding
 from risk.errors import DataError
+from risk.facts import OracleFacts, Origin, StepBound
 from risk.parameters import Key, ParameterSet
+from risk.series import BoolArray, FloatArray, IntArray, PriceSeries, frozen
 from risk.structure import no_structure
 
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
+__all__ = [
+    "NUMERAIRE",
+    "QUALITY_SCHEMA",
+    "Book",
+    "BoolArray",
+    "FloatArray",
+    "Impact",
+    "IntArray",
+    "LiquidityCurve",
+    "MarketSnapshot",
+    "OracleFacts",
+    "Origin",
+    "PriceSeries",
+    "StepBound",
+    "Verdict",
+    "frozen",
+]
+
 NUMERAIRE = "USD"
 """The unit of account; as a debt asset its price is one by definition."""
-
-
-def frozen(values: npt.ArrayLike, dtype: type = np.float64) -> npt.NDArray[Any]:
-    """A read-only contiguous copy."""
-    array: npt.NDArray[Any] = np.array(values, dtype=dtype, order="C")
-    array.setflags(write=False)
-    return array
 
 
 class Verdict(StrEnum):
@@ -46,86 +55,11 @@ QUALITY_SCHEMA = {"series": "str", "check": "str", "verdict": "str", "count": "i
 """Columns of the quality table: one row a series and check."""
 
 
-@dataclass(frozen=True, slots=True)
-class PriceSeries:
-    """One field of one source's price of `base` in `quote`.
-
-    Attributes
-    ----------
-    id
-        Name of the feed.
-    base, quote, source
-        E.g. ``ETH``, ``USD``, ``files:eth.csv.gz``.
-    field
-        ``open``, ``high``, ``low``, ``close``, ``volume`` or ``rate``.
-    interval
-        Bar length in seconds.
-    observed_at, known_at
-        (n,) unix seconds, strictly increasing; for a bar both are its end.
-    value
-        (n,) price or amount; finite and, for prices, positive.
-    """
-
-    id: str
-    base: str
-    quote: str
-    source: str
-    field: str
-    interval: int
-    observed_at: IntArray
-    known_at: IntArray
-    value: FloatArray
-
-    def __post_init__(self) -> None:
-        for name, dtype in (("observed_at", np.int64), ("known_at", np.int64), ("value", np.float64)):
-            object.__setattr__(self, name, frozen(getattr(self, name), dtype))
-        if not len(self.observed_at) == len(self.known_at) == len(self.value):
-            raise DataError("times and values differ in length", field=self.id)
-        if not np.isfinite(self.value).all():
-            raise DataError("a value is not finite", field=self.id)
-        if len(self.observed_at) > 1 and (np.diff(self.observed_at) <= 0).any():
-            raise DataError("times are not strictly increasing", field=self.id)
-
-    def __len__(self) -> int:
-        return len(self.value)
-
-    def as_of(self, instant: int) -> PriceSeries:
-        """The part that was known at `instant`."""
-        return self._take(self.known_at <= instant)
-
-    def since(self, instant: int) -> PriceSeries:
-        """The part observed at or after `instant`."""
-        return self._take(self.observed_at >= instant)
-
-    def _take(self, mask: npt.NDArray[np.bool_]) -> PriceSeries:
-        return PriceSeries(
-            self.id, self.base, self.quote, self.source, self.field, self.interval,
-            self.observed_at[mask], self.known_at[mask], self.value[mask],
-        )  # fmt: skip
-
-    def log_returns(self) -> tuple[IntArray, FloatArray]:
-        """End times (n-1,) and log returns (n-1,) between neighbouring bars.
-
-        A return across a gap belongs to the whole gap, not to one bar, and is left out: the number left out
-        is in the series' quality verdict. A civil day of 23 or 25 hours is one bar.
-        """
-        whole = np.abs(np.diff(self.observed_at) - self.interval) * 24 <= self.interval
-        return frozen(self.observed_at[1:][whole], np.int64), frozen(np.diff(np.log(self.value))[whole])
-
-
 class Impact(StrEnum):
     """What "within x %" means on a liquidity curve."""
 
     AVERAGE = "average"
     MARGINAL = "marginal"
-
-
-class Origin(StrEnum):
-    """Where a figure that is not calibrated comes from."""
-
-    MEASURED = "measured"
-    DECLARED = "declared"
-    ASSUMED = "assumed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,42 +157,6 @@ class Book:
 
 
 @dataclass(frozen=True, slots=True)
-class OracleFacts:
-    """How an asset's on-chain feed updates.
-
-    Attributes
-    ----------
-    deviation
-        Move that triggers an update, as a fraction; it compounds into the move that a threshold must stand.
-    heartbeat, latency
-        Seconds; latency goes into the liquidation delay.
-    """
-
-    deviation: float
-    heartbeat: int
-    latency: int
-
-
-@dataclass(frozen=True, slots=True)
-class StepBound:
-    """How far and how often a steward may move a parameter.
-
-    Attributes
-    ----------
-    step
-        Largest change, in absolute points or relative to the current value.
-    relative
-        Which of the two.
-    minimum_delay
-        Seconds between two changes.
-    """
-
-    step: float
-    relative: bool
-    minimum_delay: int
-
-
-@dataclass(frozen=True, slots=True)
 class MarketSnapshot:
     """Everything that was known at one instant; the input of calibration, policy and stress.
 
@@ -284,6 +182,9 @@ class MarketSnapshot:
         Facts by asset.
     quality, structure
         Tables of checks, and of what markets are beside numbers (`STRUCTURE_SCHEMA`).
+    options, rates
+        The last chain of options, and funding and open interest, by feed. They are written only where there are
+        any, so that a snapshot without them is what it was before there were such feeds.
     """
 
     as_of: int
@@ -300,6 +201,8 @@ class MarketSnapshot:
     settings_hash: str = ""
     structure: Table = field(default_factory=no_structure)
     sources: tuple[PriceSeries, ...] = ()
+    options: Mapping[str, OptionChain] = field(default_factory=dict)
+    rates: Mapping[str, FundingHistory] = field(default_factory=dict)
 
     SCHEMA = "riskcal/snapshot/2"
 
@@ -390,6 +293,8 @@ class MarketSnapshot:
         tables = {"series": listed, "prices": prices, "depth": depth, "quality": self.quality}
         tables |= {"structure": self.structure} if len(self.structure) else {}
         about: dict[str, Any] | None = None
+        tables |= {"options": written_chains(self.options)} if self.options else {}
+        tables |= {"rates": written_funding(self.rates)} if self.rates else {}
         if self.book is not None:
             about = {name: getattr(self.book, name) for name in ("origin", "accounts", "assets", "modes")}
             about = about if any(self.book.modes) else {k: v for k, v in about.items() if k != "modes"}
@@ -404,7 +309,7 @@ class MarketSnapshot:
             "in_force": {str(key): str(value) for key, value in self.in_force.values.items()},
             "changed_at": {str(key): at for key, at in sorted(self.changed_at.items())},
             "bounds": {name: asdict(bound) for name, bound in self.bounds.items()},
-            "oracle": {name: asdict(facts) for name, facts in self.oracle.items()},
+            "oracle": {name: facts.document() for name, facts in self.oracle.items()},
         }
         return Artifact(self.SCHEMA, document, tables, self.inputs, self.settings_hash)
 
@@ -442,9 +347,11 @@ class MarketSnapshot:
             in_force=ParameterSet.from_texts(document["in_force"]),
             changed_at={Key.parse(key): int(at) for key, at in document["changed_at"].items()},
             bounds={name: StepBound(**bound) for name, bound in document["bounds"].items()},
-            oracle={name: OracleFacts(**facts) for name, facts in document["oracle"].items()},
+            oracle={name: OracleFacts.from_document(facts) for name, facts in document["oracle"].items()},
             quality=tables["quality"],
             inputs=artifact.inputs,
             settings_hash=artifact.settings_hash,
             structure=tables.get("structure", no_structure()),
+            options=read_chains(tables["options"]) if "options" in tables else {},
+            rates=read_funding(tables["rates"]) if "rates" in tables else {},
         )

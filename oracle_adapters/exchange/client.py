@@ -28,6 +28,8 @@ SKEW = 60
 CLOCK_REMEDY = "Set this computer's clock, or leave the venue out until its own is mended"
 _SAID = 200
 """Characters of a venue's error that are passed on."""
+_PAGES = frozenset({"fetch_ohlcv", "fetch_funding_rate_history", "fetch_open_interest_history"})
+"""Methods whose answers list records: of one that is none, ccxt would make a page with nothing in it."""
 _ALIEN = (TypeError, ValueError, LookupError, AttributeError)
 """What ccxt runs into when an answer lacks what it counts on."""
 
@@ -185,6 +187,8 @@ class Venue:
         found = getattr(self.exchange, method)(*arguments)
         if not found and not _lists(self._told):
             raise LookupError("ccxt made nothing of an answer that lists nothing")
+        if method in _PAGES and _lists_nonsense(self._told):
+            raise LookupError("ccxt passes over what is no record")
         return found
 
     def _heard(self, response: Any, *_: Any, **__: Any) -> None:
@@ -250,6 +254,20 @@ def _lists(told: Any) -> bool:
     if isinstance(told, dict):
         return any(_lists(part) for part in told.values())
     return told is None or isinstance(told, list)
+
+
+def _lists_nonsense(told: Any) -> bool:
+    """Whether an answer lists what can be no record: a number, nothing, or an empty one, e.g. ``[7]``.
+
+    Lists of numbers side by side are columns, as of Deribit's bars; inside a record anything may be.
+    """
+    if isinstance(told, list):
+        return any(part in (None, {}, []) or isinstance(part, (int, float)) for part in told)
+    if not isinstance(told, dict):
+        return False
+    lengths = [len(part) for part in told.values() if isinstance(part, list) and part]
+    columns = len(lengths) > 1 and len(set(lengths)) == 1
+    return any(_lists_nonsense(part) for part in told.values() if not (columns and isinstance(part, list)))
 
 
 def _moved(address: Any, base_url: str) -> Any:

@@ -1,9 +1,10 @@
-"""``riskcal feeds``: every price series with its quality verdict."""
+"""``riskcal feeds``: every price series, chain of options and funding history with its quality verdict."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,12 @@ import click
 from reports.cli import options
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from reports.chain import Start
     from risk.market import MarketSnapshot, PriceSeries
 
-_FIELDS = ("open", "high", "low", "close", "volume", "rate")
+_FIELDS = ("open", "high", "low", "close", "volume", "rate", "open_interest", "open_interest_value")
 _ORDER = ("good", "suspect", "bad")
 
 
@@ -25,11 +28,11 @@ _ORDER = ("good", "suspect", "bad")
 @options.as_of_option
 @options.json_option
 def feeds(source: Path, store: Path | None, as_of: str | None, *, as_json: bool) -> int:
-    """Read every price series and show its health: rows, gaps, age, and the verdict with the checks behind it.
+    """Read every feed and show its health: rows, gaps, age, and the verdict with the checks behind it.
 
     With a store no source is asked, and what it holds beside the feeds of CONFIG is listed, too.
 
-    Exit code 1 when a series is bad.
+    Exit code 1 when a feed is bad.
     """
     from reports import wording
     from reports.chain import recompute
@@ -40,11 +43,17 @@ def feeds(source: Path, store: Path | None, as_of: str | None, *, as_json: bool)
         start = replace(start, settings=start.settings.model_copy(update={"store": str(store.resolve())}))
     snapshot = recompute(start, until="snapshot").snapshot
     rows = _rows(snapshot)
-    others = _others(start, {row["feed"] for row in rows})
+    chains, rates = _chains(snapshot), _rates(snapshot)
+    every = [*rows, *chains, *rates]
+    _add_counted(start, every, snapshot.as_of)
+    others = _others(start, {row["feed"] for row in every})
     if as_json:
         options.print_json(
-            {"as_of": snapshot.as_of, "feeds": rows, "others": others, "quality": list(snapshot.quality.rows())}
-        )
+            {
+                "as_of": snapshot.as_of, "feeds": rows, "options": chains, "rates": rates,
+                "oracles": _oracles(snapshot), "others": others, "quality": list(snapshot.quality.rows()),
+            }
+        )  # fmt: skip
     else:
         lines = [
             (row["feed"], "".join(name[0].upper() for name in row["fields"]), f"{row['rows']:,}",
@@ -56,18 +65,44 @@ def feeds(source: Path, store: Path | None, as_of: str | None, *, as_json: bool)
         columns = ("Feed", "OHLCV", "Rows", "Bar", "First", "Last", "Gaps", "Age", "Verdict", "Checks")
         page = options.console()
         page.print(screen.grid(f"Feeds known at {wording.instant(snapshot.as_of)}", columns, lines))
+        if chains:
+            page.print(screen.grid("Chains of options", _CHAIN_COLUMNS, map(_chain_line, chains)))
+        if rates:
+            page.print(screen.grid("Funding and open interest", _RATE_COLUMNS, map(_rate_line, rates)))
+        if snapshot.oracle:
+            page.print(screen.grid("Update rules of oracles", _ORACLE_COLUMNS, map(_oracle_line, _oracles(snapshot))))
         if others:
             held = [
                 (one["feed"], one["kind"], wording.instant(one["last_known"]), f"{one['rows']:,}") for one in others
             ]
             page.print(screen.grid("Also in the store", ("Feed", "Kind", "Last known", "Rows"), held, numbers=1))
-        counts = ", ".join(f"{sum(row['verdict'] == v for row in rows)} {v}" for v in _ORDER)
-        page.print(f"{wording.plural(len(rows), 'feed')}: {counts}.")
-    return 1 if any(row["verdict"] == "bad" for row in rows) else 0
+        counts = ", ".join(f"{sum(row['verdict'] == v for row in every)} {v}" for v in _ORDER)
+        page.print(f"{wording.plural(len(every), 'feed')}: {counts}.")
+    return 1 if any(row["verdict"] == "bad" for row in every) else 0
 
 
 def _said(word: Callable[[int], str], value: int | None) -> str:
     return "" if value is None else word(value)
+
+
+def _add_counted(start: Start, rows: Sequence[dict[str, Any]], as_of: int) -> None:
+    """Add what the fetches of a feed into the store had to mend or leave out; it is in no run's hash."""
+    if start.snapshot is not None or start.settings.store is None:
+        return
+    from oracle_adapters.quality.reading import check_reading
+    from oracle_adapters.store import Store
+
+    store = Store(start.root / start.settings.store)
+    counted: dict[str, Counter[str]] = {}
+    for spec in store.specs():
+        counted.setdefault(spec.id, Counter()).update(store.counted(spec, known_at=as_of))
+    for row in rows:
+        row["fetched"] = dict(sorted(counted.get(row["feed"], Counter()).items()))
+        for check in check_reading(row["fetched"], row.get("rows", 0)):
+            if not check.count:
+                continue
+            row["checks"].append(f"{check.check}: {check.count:,} {check.detail}")
+            row["verdict"] = max(row["verdict"], check.verdict.value, key=_ORDER.index)
 
 
 def _others(start: Start, shown: set[str]) -> list[dict[str, Any]]:
@@ -87,17 +122,13 @@ def _others(start: Start, shown: set[str]) -> list[dict[str, Any]]:
 def _rows(snapshot: MarketSnapshot) -> list[dict[str, Any]]:
     """A row a price or source of one, and one a thing that was checked and is no feed, such as the positions."""
     every = (*snapshot.series, *snapshot.sources)
-    checks: dict[str, list[dict[str, Any]]] = {series.id: [] for series in every}
-    for row in snapshot.quality.rows():
-        checks.setdefault(row["series"], []).append(row)
-    return [_row(name, [s for s in every if s.id == name], found, snapshot.as_of) for name, found in checks.items()]
+    names = dict.fromkeys([*(series.id for series in every), *snapshot.quality["series"].tolist()])
+    quoted = snapshot.options.keys() | snapshot.rates.keys()
+    return [_row(snapshot, name, [s for s in every if s.id == name]) for name in names if name not in quoted]
 
 
-def _row(name: str, series: Sequence[PriceSeries], checks: Sequence[dict[str, Any]], as_of: int) -> dict[str, Any]:
-    """The feed's series, the worst verdict of its checks, and the checks that are not good.
-
-    Gaps are missing bars; the age is that of the last bar, in seconds.
-    """
+def _row(snapshot: MarketSnapshot, name: str, series: Sequence[PriceSeries]) -> dict[str, Any]:
+    """A feed's series and its verdict. Gaps are missing bars; the age is that of the last bar, in seconds."""
     last = max((int(one.observed_at[-1]) for one in series), default=None)
     return {
         "feed": name,
@@ -107,8 +138,95 @@ def _row(name: str, series: Sequence[PriceSeries], checks: Sequence[dict[str, An
         "rows": max((len(one) for one in series), default=0),
         "first": min((int(one.observed_at[0]) for one in series), default=None),
         "last": last,
-        "gaps": next((row["count"] for row in checks if row["check"] == "gaps"), None),
-        "age": None if last is None else as_of - last,
+        "gaps": _count(snapshot, name, "gaps"),
+        "age": None if last is None else snapshot.as_of - last,
+        **_verdict(snapshot, name),
+    }
+
+
+def _chains(snapshot: MarketSnapshot) -> list[dict[str, Any]]:
+    """A row a chain of options; the age is in seconds."""
+    return [
+        {
+            "feed": name,
+            "source": chain.source,
+            "settlement": chain.settlement,
+            "coin_settled": chain.coin_settled,
+            "observed_at": chain.observed_at,
+            "age": snapshot.as_of - chain.observed_at,
+            "options": len(chain),
+            "expiries": len(set(chain.expiry.tolist())),
+            "two_sided": int(chain.two_sided.sum()),
+            "crossed": _count(snapshot, name, "crossed"),
+            "expired": _count(snapshot, name, "expired"),
+            **_verdict(snapshot, name),
+        }
+        for name, chain in snapshot.options.items()
+    ]
+
+
+def _rates(snapshot: MarketSnapshot) -> list[dict[str, Any]]:
+    """A row a feed of funding rates or open interest, with the last figure of each of its fields."""
+    found = []
+    for name, history in snapshot.rates.items():
+        row = _row(snapshot, name, history.series)
+        found.append(row | {"last_values": {one.field: float(one.value[-1]) for one in history.series}})
+    return found
+
+
+def _oracles(snapshot: MarketSnapshot) -> list[dict[str, Any]]:
+    """A row an asset with a rule by which its oracle updates: declared, or measured and from what."""
+    return [{"asset": name, **asdict(facts)} for name, facts in snapshot.oracle.items()]
+
+
+_ORACLE_COLUMNS = ("Asset", "Deviation", "Heartbeat", "Latency", "Rule", "Rounds", "First", "Last")
+_CHAIN_COLUMNS = ("Feed", "Settled in", "As of", "Age", "Options", "Expiries", "Two-sided", "Verdict", "Checks")
+_RATE_COLUMNS = ("Feed", "Last figures", "Rows", "Every", "First", "Last", "Gaps", "Age", "Verdict", "Checks")
+
+
+def _oracle_line(row: dict[str, Any]) -> tuple[str, ...]:
+    from reports import wording
+
+    measured = (f"{row['rounds']:,}", wording.date(row["first"]), wording.date(row["last"]))
+    return (
+        row["asset"], f"{row['deviation']:.2%}", wording.duration(row["heartbeat"]), wording.duration(row["latency"]),
+        row["origin"], *(measured if row["rounds"] else ("", "", "")),
+    )  # fmt: skip
+
+
+def _chain_line(row: dict[str, Any]) -> tuple[str | Text, ...]:
+    from reports import wording
+    from reports.cli import screen
+
+    return (
+        row["feed"], row["settlement"], wording.instant(row["observed_at"]), wording.duration(row["age"]),
+        f"{row['options']:,}", str(row["expiries"]), f"{row['two_sided']:,}",
+        screen.worded(row["verdict"]), "; ".join(row["checks"]),
+    )  # fmt: skip
+
+
+def _rate_line(row: dict[str, Any]) -> tuple[str | Text, ...]:
+    from reports import wording
+    from reports.cli import screen
+
+    figures = (f"{name.replace('_', ' ')} {value:.6g}" for name, value in row["last_values"].items())
+    return (
+        row["feed"], ", ".join(figures), f"{row['rows']:,}", wording.duration(row["interval"]),
+        wording.date(row["first"]), wording.date(row["last"]), _said(str, row["gaps"]),
+        wording.duration(row["age"]), screen.worded(row["verdict"]), "; ".join(row["checks"]),
+    )  # fmt: skip
+
+
+def _count(snapshot: MarketSnapshot, name: str, check: str) -> int | None:
+    """What a check of a feed counted; None where it was not made."""
+    rows = snapshot.quality.where(series=name, check=check)
+    return int(rows["count"][0]) if len(rows) else None
+
+
+def _verdict(snapshot: MarketSnapshot, name: str) -> dict[str, Any]:
+    """The worst verdict of a feed's checks, and the checks that are not good."""
+    checks = list(snapshot.quality.where(series=name).rows())
+    return {
         "verdict": max((row["verdict"] for row in checks), key=_ORDER.index, default="good"),
         "checks": [f"{row['check']}: {row['detail']}" for row in checks if row["verdict"] != "good"],
     }

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from oracle_adapters import registry
@@ -17,6 +18,7 @@ from risk.feed_settings import FileFeed
 from risk.settings import Settings
 from tests.cli.market import BARS, write_market
 from tests.oracle_adapters import json_bars
+from tests.oracle_adapters import test_derivatives as derivatives
 from tests.oracle_adapters.faults import FaultyServer, Spoil
 from tests.oracle_adapters.json_bars import JsonBars
 
@@ -178,6 +180,42 @@ def test_what_the_settings_do_not_name_is_shown_too(market: Path, capsys: Captur
     assert code == 0
     assert found["others"] == [{"feed": "ETH/USD@served", "kind": "price", "rows": 13, "last_known": 780}]
     assert "Also in the store" in run(capsys, "feeds", path)[1]
+
+
+def test_chains_and_funding_are_shown_with_their_health(tmp_path: Path, capsys: Capture) -> None:
+    write_market(tmp_path / "market")
+    path, store = tmp_path / "market" / "riskcal.toml", Store(tmp_path / "market" / "kept")
+    head = '\n[[feeds]]\nkind = "exchange"\nasset = "BTC"\nbase_url = "http://127.0.0.1:9"\n'
+    path.write_text(
+        'store = "kept"\n' + path.read_text()
+        + head + 'exchange = "deribit"\nsymbol = "BTC/USD:BTC"\ndata = "options"\n'
+        + head + 'exchange = "binance"\nsymbol = "BTC/USDT:USDT"\ndata = "funding"\ntimeframe = "8h"\n'
+        + 'start = "2020-01-01"\n'
+    )  # fmt: skip
+    assert run(capsys, "feeds", path)[0] == 2, "neither was ever fetched"
+    at = int(np.datetime64("2025-06-30", "s").astype(int))
+    store.append(derivatives.CHAIN, derivatives.chain_rows(at, {"bid_price": 0.5}))
+    store.append(
+        derivatives.RATE, derivatives.funding_rows([1e-4, -2e-4], last=at), counted={"duplicates": 3, "late": 2}
+    )
+    code, found = document(capsys, "feeds", path, "--as-of", "2025-06-30")
+    assert code == 1, "its options have expired, and the one quote with both sides is crossed"
+    assert [row["feed"] for row in found["options"]] == [derivatives.CHAIN.id]
+    chain, rate = found["options"][0], found["rates"][0]
+    told = {name: chain[name] for name in ("options", "two_sided", "crossed", "expired", "age", "verdict")}
+    assert told == {"options": 2, "two_sided": 1, "crossed": 1, "expired": 2, "age": 0, "verdict": "bad"}
+    assert chain["coin_settled"] is True
+    assert (rate["rows"], rate["gaps"], rate["last_values"], rate["verdict"]) == (2, 0, {"rate": -2e-4}, "suspect")
+    assert rate["fetched"] == {"duplicates": 3, "late": 2}, "what the fetch left out is not forgotten by the store"
+    assert any("read_late: 2 rows left out" in one for one in rate["checks"])
+    assert "duplicates: 3 repeated rows dropped" in rate["checks"]
+    assert not {derivatives.CHAIN.id, derivatives.RATE.id} & {row["feed"] for row in found["feeds"]}
+    assert found["others"] == []
+    assert {row["asset"]: (row["origin"], row["rounds"]) for row in found["oracles"]}["ETH"] == ("declared", 0)
+    out = run(capsys, "feeds", path, "--as-of", "2025-06-30")[1]
+    assert "Chains of options" in out
+    assert "Funding and open interest" in out
+    assert "Update rules of oracles" in out
 
 
 def test_help_says_how_it_is_used(capsys: Capture) -> None:

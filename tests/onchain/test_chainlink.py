@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from oracle_adapters.chainlink import LATEST, ChainlinkRounds
+from oracle_adapters.chainlink import LATEST, ROUND, ChainlinkRounds
 from oracle_adapters.contract_call import Call
 from oracle_adapters.feed import FOREVER, collect
+from oracle_adapters.fetching import Status, fetch_all
 from oracle_adapters.rounds import RoundPrices, rounds_to_prices
 from oracle_adapters.rpc import Node, NodeBehindError, ReorganizedError
+from oracle_adapters.store import Store
 from oracle_adapters.transport import Manners
 from risk.errors import DataError, SourceError
 from risk.feed_settings import ChainlinkFeed
@@ -133,6 +137,63 @@ def test_facts_say_what_the_feed_is(chain: Chain) -> None:
     assert (facts["clamp_low"], facts["clamp_high"]) == ("0.00000001", "100000.00000000")
     assert facts["aggregator"] == feed.aggregator.address.lower()
     assert facts["block_hash"] == chain.node().final_block().hash
+
+
+def test_prices_and_rounds_of_one_proxy_ask_for_each_round_once(
+    chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two feeds of one proxy, fetched at the same time and again after two more rounds: what was read is not asked."""
+    feed = two_phases(chain)
+    asked: Counter[int] = Counter()
+    original = ChainlinkRounds._read
+
+    def counting(self: ChainlinkRounds, calls: Any, block: int) -> Any:
+        asked.update(one.arguments[0] for one in calls if one.signature == ROUND)
+        return original(self, calls, block)
+
+    monkeypatch.setattr(ChainlinkRounds, "_read", counting)
+    prices = RoundPrices(settings(feed.proxy.address, interval="1m", heartbeat="2h"), chain.node())
+    alone = collect(reader(chain, feed.proxy)).rows
+    asked.clear()
+    store = Store(tmp_path)
+    assert {one.status for one in fetch_all(store, [prices, prices.rounds], workers=2)} == {Status.GOOD}
+    assert store.read(prices.rounds.spec).digest() == alone.digest()
+    assert len(asked) >= len(alone)
+    complete = [(row["phase"] << 64) | row["round"] for row in alone.rows()]
+    assert {asked[one] for one in complete} == {1}
+    for number in (5, 6):
+        chain.warp(600)
+        feed.submit(number, [1700 * 10**8 + number])
+    fetch_all(store, [prices, prices.rounds], workers=2)
+    assert {asked[one] for one in complete} == {1}
+    assert len(store.read(prices.rounds.spec)) == len(alone) + 2
+
+
+def test_a_span_before_the_chain_has_no_rounds_and_prices_begin_with_the_first(chain: Chain) -> None:
+    """The first fetch asks for all there was before its start, which is nothing."""
+    feed = two_phases(chain)
+    opened = reader(chain, feed.proxy)
+    for stop in (0, 1, chain.node().block(0).time):
+        assert len(collect(opened, 0, stop).rows) == 0
+    chain.warp(60)
+    chain.mine()
+    prices = RoundPrices(settings(feed.proxy.address, interval="1m", heartbeat="2h"), chain.node())
+    assert set(collect(prices).rows["value"].tolist()) == {2000.0, 2010.0, 1990.0, 1991.0, 1985.0, 1700.0, 1710.0}
+
+
+def test_rounds_of_a_way_that_the_chain_left_are_asked_for_again(chain: Chain) -> None:
+    feed = make(chain)
+    chain.warp(3600)
+    feed.submit(1, [2000 * 10**8])
+    fork = chain.snapshot()
+    opened = reader(chain, feed.proxy)
+    for answer in (1900, 1950):
+        chain.warp(3600)
+        feed.submit(2, [answer * 10**8])
+        assert collect(opened).rows["answer"].tolist() == ["2000.00000000", f"{answer}.00000000"]
+        chain.revert(fork)
+        fork = chain.snapshot()
+        chain.mine(3)
 
 
 def test_history_in_few_requests(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,9 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from eth_abi.abi import decode, encode
 
+from oracle_adapters.contract_call import Call
 from oracle_adapters.rpc import Node, StateUnavailableError
 from oracle_adapters.transport import Manners
 from risk.errors import SourceError
@@ -152,6 +154,45 @@ def test_logs_are_asked_in_chunks_that_the_node_bears(
     server.answer = lambda *_: failure(code, message)
     with pytest.raises(SourceError, match="refuses the logs of block 7 alone"):
         list(node(server, request).logs(ZERO, [], 7, 1007))
+
+
+def test_a_batch_that_the_proxy_before_the_node_finds_too_large_is_halved(
+    server: Server, request: pytest.FixtureRequest
+) -> None:
+    """HTTP 413 for more than 3,000 bytes of a call; every call is answered with its place among them."""
+    calls = [Call(f"0x{number:040x}", "decimals()(uint8)") for number in range(1, 41)]
+    sizes: list[int] = []
+
+    def answer(method: str, parameters: Any) -> Answer:
+        if method != "eth_call":
+            return result("0x01")
+        data = bytes.fromhex(parameters[0]["data"][2:])
+        if len(data) > 3000:
+            return 413, {"Content-Type": "text/html"}, b"<html>Request Entity Too Large</html>"
+        (asked,) = decode(["(address,bool,bytes)[]"], data[4:])
+        sizes.append(len(asked))
+        told = [(True, encode(["uint256"], [int(target, 16)])) for target, _, _ in asked]
+        return result("0x" + encode(["(bool,bytes)[]"], [told]).hex())
+
+    server.answer = answer
+    results = node(server, request).calls(calls, 5)
+    assert [one.value for one in results] == list(range(1, 41))
+    assert len(sizes) > 1
+    assert sum(sizes) == 40, "each is answered once"
+
+    server.answer = lambda method, _: result("0x01") if method != "eth_call" else (413, {}, b"too large")
+    with pytest.raises(SourceError, match="HTTP 413: the request is too large") as caught:
+        node(server, request).calls(calls, 5)
+    assert caught.value.exit_code == 3
+
+
+def test_logs_that_are_too_large_for_the_proxy_are_halved(server: Server, request: pytest.FixtureRequest) -> None:
+    def answer(_: str, parameters: Any) -> Answer:
+        first, last = (int(parameters[0][name], 16) for name in ("fromBlock", "toBlock"))
+        return (413, {}, b"") if last - first + 1 > 150 else result([])
+
+    server.answer = answer
+    assert not list(node(server, request).logs(ZERO, [], 7, 1007, span=1000))
 
 
 def test_a_node_without_the_state_of_a_block_is_named(server: Server, request: pytest.FixtureRequest) -> None:

@@ -280,22 +280,8 @@ def book_rows(at: int, bid: float) -> Table:
     return depth_rows([[bid, 3]], [[200 - bid, 1]], at, "test")[0]
 
 
-RATES = BOOK | {"symbol": "BTC/USDT:USDT", "data": "funding", "start": "2024-01-01"}
-
-
-class TestOtherKinds:
-    """Funding and chains are opened and named; a snapshot asks only for prices and books, and of these for no past."""
-
-    def test_they_are_named_and_not_asked(self, folder: Path) -> None:
-        plain = settings("BTC", "ETH")
-        feeds = [{"kind": "files", "asset": name, "path": f"{name}.csv"} for name in ("BTC", "ETH")]
-        found = build_snapshot(settings("BTC", "ETH", feeds=[*feeds, BOOK, RATES]), root=folder, as_of=AT)
-        named = {row["series"]: row["detail"] for row in found.quality.rows() if row["check"] == "kind"}
-        assert named == {
-            "BTC/USDT@exchange:binance:BTC/USDT:USDT:funding:1d": "funding: not asked, a snapshot has prices and depth",
-        }
-        before = build_snapshot(plain, root=folder, as_of=AT)
-        assert [one.id for one in found.series] == [one.id for one in before.series]
+class TestBooks:
+    """Books of venues beside prices; of their past only the store knows."""
 
     def test_depth_is_what_the_store_holds_of_all_venues(self, folder: Path) -> None:
         """Two venues' books become one measured curve, in place of the declared one; nothing later counts."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oracle_adapters.feed import COLUMNS, FOREVER, FeedSpec, Kind
+from oracle_adapters.feed import COLUMNS, FOREVER, Chunk, FeedSpec, Kind
+from oracle_adapters.fetching import Status, fetch_one
 from oracle_adapters.store import Store, StoredFeed
 from risk.artifact import Table
-from risk.errors import DataError, DefectError
+from risk.errors import DataError, DefectError, SourceError
 from tests.oracle_adapters.contract import check_feed
 
 SPEC = FeedSpec(Kind.PRICE, "ETH", "USD", "files:o'clock.csv", 60)
@@ -172,3 +174,51 @@ def test_values_come_back_to_the_last_bit(tmp_path: Path) -> None:
     table = rows(*((i, "close", i, value) for i, value in enumerate(values)))
     Store(tmp_path).append(SPEC, table)
     assert Store(tmp_path).read(SPEC)["value"].tolist() == values
+
+
+class _Counting:
+    """Bars of minutes in pages of five, every fifth of which came late; the source may break off."""
+
+    def __init__(self, stop: int, *, breaks_after: int | None = None) -> None:
+        self._stop, self._breaks_after = stop, breaks_after
+
+    spec = SPEC
+
+    def facts(self) -> dict[str, str]:
+        return {}
+
+    def fetch(self, start: int, stop: int) -> Iterator[Chunk]:
+        first = max(1, -(-start // 60))
+        for page, n in enumerate(range(first, self._stop, 5)):
+            if page == self._breaks_after:
+                raise SourceError("broke off")
+            numbers = range(n, min(n + 5, self._stop))
+            yield Chunk(Kind.PRICE, bars(n, numbers.stop), {"late": sum(one % 5 == 2 for one in numbers)})
+
+
+def test_counts_survive_the_store_whatever_the_fetch_went_through(tmp_path: Path) -> None:
+    """Every fifth bar has one, and none of them ends a fetch, so that no instant is counted twice."""
+    clean, resumed = Store(tmp_path / "clean"), Store(tmp_path / "resumed")
+    assert fetch_one(clean, _Counting(22)).status is Status.GOOD
+    assert clean.counted(SPEC) == {"late": 4}
+    assert fetch_one(resumed, _Counting(9, breaks_after=1)).added == 5
+    assert resumed.counted(SPEC) == {"late": 1}
+    assert fetch_one(resumed, _Counting(15)).status is Status.GOOD
+    fetch_one(resumed, _Counting(22))
+    assert resumed.content_hash(SPEC) == clean.content_hash(SPEC)
+    fetch_one(resumed, _Counting(22))
+    fetch_one(resumed, _Counting(22), start=0)
+    assert resumed.counted(SPEC) == clean.counted(SPEC)
+    assert resumed.counted(SPEC, known_at=0) == {"late": 4}, "one window from the beginning covers the others"
+    assert resumed.content_hash(SPEC) == clean.content_hash(SPEC), "counts are outside it"
+
+
+def test_a_damaged_count_is_named(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.append(SPEC, bars(1, 5), counted={"late": 2})
+    path = next(tmp_path.rglob("counted-*.json"))
+    for content in (b"{", b"[7]", b'{"late": "many"}'):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match="a count of the store is damaged") as caught:
+            store.counted(SPEC)
+        assert caught.value.file == str(path)

@@ -13,8 +13,10 @@ from oracle_adapters.exchange import FEEDS, open_exchange
 from oracle_adapters.exchange.bars import Bars
 from oracle_adapters.exchange.client import Venue, open_venue, quote_of, seconds_of
 from oracle_adapters.feed import Feed, collect
+from oracle_adapters.fetching import Status, fetch_one
 from oracle_adapters.masking import mask
 from oracle_adapters.registry import OPENERS
+from oracle_adapters.store import Store
 from oracle_adapters.transport import Manners
 from risk.errors import DataError, SettingsError, SourceError
 from risk.feed_settings import ExchangeFeed
@@ -197,7 +199,13 @@ def test_a_wait_beyond_the_budget_is_said_at_once() -> None:
     assert not waits
 
 
-@pytest.mark.parametrize("body", [b"7", b'"hello"', b"{}", b'{"hello": {"there": 1}}'])
+NONSENSE = [
+    b"7", b'"hello"', b"{}", b'{"hello": {"there": 1}}', b"[7]", b"[{}]", b"[[]]", b"[null]", b'{"result": [7]}',
+    b'{"error": [], "result": {"XETHZUSD": [7], "last": 1}}', b'{"candles": [null]}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", NONSENSE)
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_json_of_another_shape_is_an_error_and_no_empty_page(adapter: str, body: bytes) -> None:
     made, declared, path = ADAPTERS[adapter]
@@ -206,6 +214,27 @@ def test_json_of_another_shape_is_an_error_and_no_empty_page(adapter: str, body:
         with pytest.raises((SourceError, DataError)) as error:
             collect(feed(server, declared))
     assert declared.exchange in str(error.value)
+
+
+@pytest.mark.parametrize("body", NONSENSE)
+@pytest.mark.parametrize("adapter", ["binance bars", "coinbase bars", "kraken bars", "binance funding"])
+def test_such_a_page_is_a_source_that_was_not_reached(adapter: str, body: bytes, tmp_path: Path) -> None:
+    made, declared, path = ADAPTERS[adapter]
+    with Server(made()) as server:
+        server.faults[path] = [Answer(body=body)] * 9
+        found = fetch_one(Store(tmp_path), feed(server, declared))
+    assert found.status is Status.UNREACHED
+    assert found.error is not None
+    assert found.error.exit_code == 3
+    assert server.count(path) == 1, "it is not asked again"
+
+
+def test_one_entry_of_nonsense_among_bars_is_no_bar_that_may_be_passed_over(tmp_path: Path) -> None:
+    _, declared, path = ADAPTERS["binance bars"]
+    with Server(binance(dict(ROWS), cap=150)) as server:
+        good = server.routes[path]
+        server.routes[path] = lambda query: [*good(query), 7]
+        assert fetch_one(Store(tmp_path), feed(server, declared)).status is Status.UNREACHED
 
 
 def test_a_venue_that_tells_no_time() -> None:
