@@ -121,6 +121,15 @@ def test_the_stress_absorbs_and_judges(run: Path) -> None:
     assert set(facts["depth"]) == {"BTC", "ETH", "LINK"}
 
 
+def test_the_calldata_ends_with_the_upgrade(run: Path) -> None:
+    document = json.loads((run / "proposal" / "calldata.json").read_text())
+    assert document["unencoded"] == []
+    functions = [call["function"] for call in document["calls"]]
+    assert functions.count("deployAndUpgradeTo") == 1
+    assert functions[-1] == "deployAndUpgradeTo"
+    assert {call["to"] for call in document["calls"][:-1]} == {CONFIGURATOR}
+
+
 def test_a_store_front_that_is_not_known_ends_in_words(tmp_path: Path) -> None:
     done = riskcal("propose", comet_market(tmp_path / "market", front=False), "--out", tmp_path / "run")
     assert done.returncode == 1
