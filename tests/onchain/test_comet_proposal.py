@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from web3 import Web3
 
 from risk.parameters import ParameterSet
 from tests.cli.market import riskcal
@@ -14,7 +15,7 @@ from tests.onchain.chains import AnvilChain, own
 
 RATES = (8 * 10**17, 15 * 10**15, 35 * 10**15, 25 * 10**16, 85 * 10**16, 0, 325 * 10**14, 4 * 10**17)
 FACTOR = 10**14
-WETH, WBTC, LINK, USDC = ("0x" + pair * 20 for pair in ("e1", "b1", "a1", "c1"))
+WETH, WBTC, LINK, USDC = (Web3.to_checksum_address("0x" + pair * 20) for pair in ("e1", "b1", "a1", "c1"))
 FEED = "0x" + "88" * 20
 
 
