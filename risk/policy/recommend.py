@@ -19,6 +19,7 @@ from risk.policy.threshold import Budget, any_shortfall
 from risk.recommendation import Derivation, Operation, Recommendation, Trail
 from risk.seizure.by_protocol import seizure_of
 from risk.settings import Asset, Settings
+from risk.structure import closed
 from risk.units import DAY, GRIDS, Grid, Quantity, Ratio, Rounding, TokenAmount, Usd
 
 _ROUNDINGS = {
@@ -224,6 +225,9 @@ class _Policy:
         like = Ratio(on_grid(trail.value, key.spec, self.grid(key.market)))
         penalty = self.decide(key, trail, binding, like=like, notes=(*notes, *seizure.notes))
         key, cap = reserve_key(asset, declared, "supply_cap"), Trail()
+        if closed(self.snapshot.structure, key.market, key.subject):
+            self.refuse(key, "the market is closed to new supply of it; to open it again is a decision of its own")
+            return float(penalty.value)
         price = self.snapshot.last_price(asset)
         cap.apply("Stressed depth within the bonus, USD", Operation.START, terms.depth.usd, note)
         cap.apply("Cap as a multiple of depth", Operation.MULTIPLY, settings.policy.cap_to_depth, "policy.cap_to_depth")

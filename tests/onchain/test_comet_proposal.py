@@ -52,7 +52,9 @@ def test_from_the_chain_to_calldata(real_chain: AnvilChain, tmp_path: Path, monk
     assert snapshot["in_force"]["comet/base/USDC/store_front_price_factor"] == "60.00%"
     assert snapshot["in_force"]["comet/reserve/WETH/liquidation_factor"] == "95.00%"
     assert len(snapshot["book"]["accounts"]) == 2
-    target = ParameterSet.from_toml((tmp_path / "run" / "recommendation" / "target.toml").read_text())
+    text = (tmp_path / "run" / "recommendation" / "target.toml").read_text()
+    assert "supply_cap" not in text.partition("[comet.reserve.LINK]")[2].partition("[")[0], "closed stays closed"
+    target = ParameterSet.from_toml(text)
     changed = {str(k) for k, v in target.values.items() if str(v) != snapshot["in_force"].get(str(k))}
     document = json.loads((tmp_path / "run" / "proposal" / "calldata.json").read_text())
     keys = {key for call in document["calls"] for key in call["keys"]}

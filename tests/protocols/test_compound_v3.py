@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -239,3 +241,28 @@ def test_a_comet_lends_one_asset() -> None:
     usdc = {"asset_class": "stable", "peg": "USD", "backing": "fiat"}
     with pytest.raises((SettingsError, ValueError), match="a Comet lends one base asset"):
         make_settings(markets={"m": {"protocol": "compound_v3"}}, assets={**listed, "USDC": usdc})
+
+
+@pytest.mark.data
+def test_real_deployments_come_back_from_their_calldata(shared: Path) -> None:
+    """Every asset of every deployment file, from nothing; a cap that is not whole is refused and not floored."""
+    path = shared / "data" / "compound_v3_params" / "comet_configuration_versions.csv"
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    refused = 0
+    for row in rows:
+        number, _, exponent = row["supply_cap"].partition("e")
+        codec = CompoundV3("m", COMET, CONFIGURATOR, ADMIN, "USDC", {row["asset"]: WETH}, {row["asset"]: int(exponent)})
+        names = {"collateral_factor": "borrow_cf", "liquidation_threshold": "liquidate_cf"}
+        names["liquidation_factor"] = "liquidation_factor"
+        values: dict[Key, Value] = {key(n, row["asset"]): Ratio(Decimal(row[column])) for n, column in names.items()}
+        values[key("supply_cap", row["asset"])] = TokenAmount(Decimal(number), row["asset"])
+        head = ParameterSet(values)
+        warnings = {finding.code for finding in codec.rules(head)}
+        assert "CM004" not in warnings, "every deployment's liquidation factor is above its threshold"
+        if "CM001" in warnings:
+            refused += 1
+            with pytest.raises(RefusalError, match="CM001"):
+                codec.encode(ParameterSet({}).diff(head), ParameterSet({}))
+            continue
+        assert codec.decode(codec.encode(ParameterSet({}).diff(head), ParameterSet({}))) == values
+    assert refused == sum("." in row["supply_cap"] for row in rows) > 0
