@@ -199,7 +199,8 @@ class _Policy:
         chances = self.facts["any_shortfall_probability"]
         chances["target"][symbol] = any_shortfall(worst.crossings, max(threshold, 1e-4), bonus)
         if before and bonus_before is not None:
-            chances["in_force"][symbol] = any_shortfall(worst.crossings, before, bonus_before)
+            credit = seizure_of(settings, asset).credit_at(bonus_before, snapshot.in_force, key)
+            chances["in_force"][symbol] = any_shortfall(worst.crossings.at_credit(credit), before, bonus_before)
         self.facts["sensitivity"][symbol] = dict(worst.persistence)
         twin = worst.twin
         self.facts["twin"][symbol] = {

@@ -65,7 +65,8 @@ def constraints(crossings: Crossings, budget: Budget, bonus: float) -> dict[str,
     def dollars(threshold: float, until: int) -> FloatArray:
         """US dollars that the accounts lose on each path by crossing within `until` bars, (n_paths,)."""
         rows, loss = losing(threshold)
-        debt = budget.supply_usd * threshold * debt_share[crossings.account[rows]]
+        paid = threshold if crossings.credit is None else crossings.paid(threshold)[rows]
+        debt = budget.supply_usd * paid * debt_share[crossings.account[rows]]
         loss = loss * debt * (crossings.bar[rows] <= until)
         return np.bincount(crossings.path[rows], weights=loss, minlength=crossings.n_paths).astype(np.float64)
 
