@@ -181,7 +181,8 @@ class _Policy:
             else:
                 raise RefusalError("bonus and threshold do not settle", field=asset, remedy="Widen policy.bonus_grid")
             if threshold < seizure_of(settings, asset).least_threshold:
-                raise RefusalError("no threshold that the contract holds keeps the budgets", field=asset)
+                remedy = "A larger penalty leaves reserves more of a fall: put only larger bonuses on policy.bonus_grid"
+                raise RefusalError("no threshold that the contract holds keeps the budgets", field=asset, remedy=remedy)
             broken = broken_by(settings, worst.model, budget, bonus, worst.crossings.weights)
             if broken is not None:
                 raise RefusalError(

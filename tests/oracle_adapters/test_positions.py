@@ -54,6 +54,22 @@ def test_an_account_with_something_unpriced_is_left_out_whole() -> None:
     assert {check.detail.split()[2].strip(",") for check in checks[1:]} == {ODD, "USDC"}
 
 
+def test_collateral_of_another_market_has_no_threshold_here() -> None:
+    """Owed it is as good as any; held it would be taken at the other market's threshold."""
+    tokens = {**TOKENS, ODD: Token("COMP", None, elsewhere=True)}
+    holdings = [
+        Holding(ANN, WETH, 10**18, 18, owed=False),
+        Holding(ANN, ODD, 10**18, 18, owed=True),
+        Holding(BOB, WETH, 10**18, 18, owed=False),
+        Holding(BOB, ODD, 1, 18, owed=False),
+    ]
+    book, checks = book_of("m", holdings, tokens, ("ETH", "COMP"), found=2)
+    assert book is not None
+    assert book.accounts == (f"m/{ANN}",)
+    assert [(check.check, check.count) for check in checks] == [("positions", 1), ("foreign", 1)]
+    assert "COMP" in checks[1].detail
+
+
 def test_books_of_two_markets_keep_the_modes_of_their_accounts() -> None:
     def state(market: str, who: str, *modes: str) -> MarketState:
         holdings = [Holding(who, WETH, 10**18, 18, owed=False)]
