@@ -154,8 +154,10 @@ def liquidation_terms(snapshot: MarketSnapshot, settings: Settings, asset: str, 
 class _Lives:
     """Simulated lives of the accounts of one pair, in independent blocks of equal size."""
 
-    def __init__(self, snapshot: MarketSnapshot, settings: Settings, model: SubjectModel, life: int) -> None:
-        self._settings, self._model, self._life = settings, model, life
+    def __init__(
+        self, snapshot: MarketSnapshot, settings: Settings, model: SubjectModel, life: int, credit: float | None
+    ) -> None:
+        self._settings, self._model, self._life, self._credit = settings, model, life, credit
         self._facts = snapshot.oracle.get(model.collateral)
         self._per_draw = PATHS_FACTOR * settings.models.paths_per_draw
         self._blocks: list[FloatArray] = []
@@ -205,7 +207,7 @@ class _Lives:
         short = delay + runoff < model.interval
         return find_crossings(
             prices, REFERENCE_DISTANCES, weights, life=self._life, deviation=facts.deviation if facts else 0.0,
-            correction=discrete_minimum_correction(sigma, 1.0) if short else 0.0,
+            correction=discrete_minimum_correction(sigma, 1.0) if short else 0.0, credit=self._credit,
         )  # fmt: skip
 
 
@@ -230,7 +232,9 @@ def pair_threshold(
     life = budget.appetite.parameter_life // model.interval
     if settings.assets[model.collateral].peg == model.debt and len(model.jump_sizes):
         model = as_it_was(model)
-    lives = _Lives(snapshot, settings, model, life)
+    key = reserve_key(model.collateral, settings.assets[model.collateral], "liquidation_threshold")
+    credit = seizure_of(settings, model.collateral).credit_at(bonus, snapshot.in_force, key)
+    lives = _Lives(snapshot, settings, model, life, credit)
 
     def runoff_at(threshold: float) -> float:
         sold = execution.liquidatable_share * budget.supply_usd * threshold * (1.0 + bonus)

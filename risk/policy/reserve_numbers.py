@@ -15,6 +15,7 @@ from risk.policy.threshold import Budget, any_shortfall
 from risk.recommendation import Operation, Trail
 from risk.seizure.by_protocol import seizure_of
 from risk.settings import Asset, Settings
+from risk.structure import closed
 from risk.units import DAY, Ratio, TokenAmount
 
 FIRST_THRESHOLD = 0.75
@@ -109,7 +110,8 @@ class _Reserve(Ledger):
             else:
                 raise RefusalError("bonus and threshold do not settle", field=asset, remedy="Widen policy.bonus_grid")
             if threshold < seizure_of(settings, asset).least_threshold:
-                raise RefusalError("no threshold that the contract holds keeps the budgets", field=asset)
+                remedy = "A larger penalty leaves reserves more of a fall: put only larger bonuses on policy.bonus_grid"
+                raise RefusalError("no threshold that the contract holds keeps the budgets", field=asset, remedy=remedy)
             broken = broken_by(settings, worst.model, budget, bonus, worst.crossings.weights)
             if broken is not None:
                 raise RefusalError(
@@ -127,7 +129,8 @@ class _Reserve(Ledger):
         chances = self.numbers.facts["any_shortfall_probability"]
         chances["target"][symbol] = any_shortfall(worst.crossings, max(threshold, 1e-4), bonus)
         if before and bonus_before is not None:
-            chances["in_force"][symbol] = any_shortfall(worst.crossings, before, bonus_before)
+            credit = seizure_of(settings, asset).credit_at(bonus_before, snapshot.in_force, key)
+            chances["in_force"][symbol] = any_shortfall(worst.crossings.at_credit(credit), before, bonus_before)
         self.numbers.facts["sensitivity"][symbol] = dict(worst.persistence)
         twin = worst.twin
         self.numbers.facts["twin"][symbol] = {
@@ -153,6 +156,9 @@ class _Reserve(Ledger):
         like = Ratio(on_grid(trail.value, key.spec, self.grid(key.market)))
         penalty = self.decide(key, trail, binding, like=like, notes=(*notes, *seizure.notes))
         key, cap = reserve_key(asset, declared, "supply_cap"), Trail()
+        if closed(self.snapshot.structure, key.market, key.subject):
+            self.refuse(key, "the market is closed to new supply of it; to open it again is a decision of its own")
+            return float(penalty.value)
         price = self.snapshot.last_price(asset)
         cap.apply("Stressed depth within the bonus, USD", Operation.START, terms.depth.usd, note)
         cap.apply("Cap as a multiple of depth", Operation.MULTIPLY, settings.policy.cap_to_depth, "policy.cap_to_depth")
