@@ -23,7 +23,8 @@ from risk.volatility.kernel import (
 CONVERGED, ITERATION_LIMIT, NO_DESCENT = 0, 1, 2
 TOLERANCE = 1e-10  # nats that a further Newton step could still gain
 SAME_OPTIMUM = 1e-4  # nats within which two starts have ended at the same height
-_NEAR = 0.25  # a start this near to the best optimum (nats and coordinates) is inside its basin
+_NEAR = 3.0  # nats within which the best optimum is a parabola that tells what lies in its basin
+_HOPELESS = 20.0  # a start to which this many Newton decrements do not suffice to overtake the best is given up
 _MAX_ITERATIONS = 300
 
 
@@ -84,17 +85,38 @@ def objective(stated: Problem, x: Array, work: Array, gradient: Array) -> float:
 
 
 @compiled
+def leads_to(x: Array, value: float, gradient: Array, best_x: Array, best_metric: Array, best_value: float) -> bool:
+    """Whether a Newton step with the metric of the best optimum would go from `x` to it and gain what lies between."""
+    above = value - best_value
+    if not -SAME_OPTIMUM < above < _NEAR:
+        return False
+    gain = 0.0
+    distance = 0.0
+    miss = 0.0
+    for i in range(SIZE):
+        step = 0.0
+        for j in range(SIZE):
+            step += best_metric[i, j] * gradient[j]
+        gain += 0.5 * step * gradient[i]
+        distance = max(distance, abs(x[i] - best_x[i]))
+        miss = max(miss, abs(x[i] - best_x[i] - step))
+    return miss < 0.3 * distance + 0.02 and abs(gain - above) < 0.3 * above + SAME_OPTIMUM
+
+
+@compiled
 def descend(
     stated: Problem,
     x: Array,
     metric: Array,
     work: Array,
     best_x: Array,
+    best_metric: Array,
     best_value: float,
 ) -> tuple[float, float, float, int]:
     """BFGS from `x` with inverse metric `metric`; both are updated in place.
 
-    Stops on the Newton decrement. Stops early, with the best optimum's value, inside the basin of `best_x`.
+    Stops on the Newton decrement. Stops early inside the basin of the best optimum known, with that one's value, and
+    where the nats still to gain, many times over, would not reach it.
 
     Returns
     -------
@@ -111,10 +133,7 @@ def descend(
     slope = 0.0
     flag = ITERATION_LIMIT
     for _ in range(_MAX_ITERATIONS):
-        distance = 0.0
-        for i in range(SIZE):
-            distance = max(distance, abs(x[i] - best_x[i]))
-        if distance < _NEAR and abs(value - best_value) < _NEAR:
+        if leads_to(x, value, gradient, best_x, best_metric, best_value):
             value = best_value
             flag = CONVERGED
             break
@@ -128,6 +147,8 @@ def descend(
             longest = max(longest, abs(direction[i]))
         if slope > -2.0 * TOLERANCE:
             flag = CONVERGED
+            break
+        if value + _HOPELESS * 0.5 * slope > best_value:
             break
         step = min(1.0, 3.0 / longest)
         accepted = False
@@ -188,7 +209,7 @@ def starting_points(stated: Problem, points: Array) -> None:
     x = np.zeros(SIZE)
     y, form = stated.y, stated.form
     leverage = form.leverage
-    levels = np.array([0.50, 0.50, 0.90, 0.98]) if leverage else np.array([0.50, 0.90, 0.97, 0.99])
+    levels = np.array([0.35, 0.35, 0.90, 0.98]) if leverage else np.array([0.35, 0.80, 0.95, 0.99])
     up_shares = np.array([0.95, 0.05, 0.50, 0.50]) if leverage else np.ones(4)
     heights = np.full(4, -math.inf)
     mean = 0.0
@@ -199,7 +220,7 @@ def starting_points(stated: Problem, points: Array) -> None:
     for p in range(4):
         slack = 1.0 - levels[p]
         x[1] = math.log(slack)
-        for alpha in (0.03, 0.08, 0.20):
+        for alpha in (0.01, 0.08, 0.30):
             x[4] = math.log((levels[p] - alpha) / slack)
             x[2] = math.log(up_shares[p] * alpha / slack)
             x[3] = math.log((1.0 - up_shares[p]) * alpha / slack) if leverage else 0.0
@@ -258,7 +279,7 @@ def search(
         best_x[:] = warm
         best_metric[:, :] = warm_metric
         nowhere = np.full(SIZE, math.inf)
-        best = descend(stated, best_x, best_metric, work, nowhere, math.inf)
+        best = descend(stated, best_x, best_metric, work, nowhere, best_metric.copy(), math.inf)
         ends[0] = best[0]
         tried = 1
     if n_starts > 0:
@@ -268,7 +289,7 @@ def search(
     for s in range(min(n_starts, 4)):
         x[:] = points[s]
         metric_at(stated, x, metric)
-        end = descend(stated, x, metric, work, best_x, best[0])
+        end = descend(stated, x, metric, work, best_x, best_metric, best[0])
         ends[tried] = end[0]
         tried += 1
         if end[0] < best[0] or not math.isfinite(best[0]):
