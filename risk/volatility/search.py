@@ -9,13 +9,14 @@ import numpy as np
 from risk.volatility.density import NORMAL
 from risk.volatility.jit import compiled
 from risk.volatility.kernel import (
+    NU_FLOOR,
     NU_LOG_CAP,
     SIZE,
     Array,
     Problem,
     chain_rule,
     expected_information,
-    log_likelihood,
+    first_variance,
     natural,
     score,
 )
@@ -199,42 +200,80 @@ def descend(
 
 
 @compiled
+def heights(y: Array, thetas: Array, presample: Array, out: Array) -> None:
+    """Write into `out` (m,) the Student-t log-likelihoods, up to a constant, of `thetas` (m, 7) with one mu and nu.
+
+    All recursions go through the sample side by side, so that none waits for its own last step.
+    """
+    mu, nu = thetas[0, 0], thetas[0, 5]
+    inverse = 1.0 / (nu - 2.0)
+    omega, up, down, beta = thetas[:, 1].copy(), thetas[:, 2].copy(), thetas[:, 3].copy(), thetas[:, 4].copy()
+    m = thetas.shape[0]
+    h = np.empty(m)
+    for k in range(m):
+        h[k] = first_variance(thetas[k], presample)
+    product_h = np.ones(m)
+    product_g = np.ones(m)
+    out[:] = 0.0
+    n = y.shape[0]
+    for t in range(n):
+        e = y[t] - mu
+        square = e * e
+        impact = down if e < 0.0 else up
+        for k in range(m):
+            product_h[k] *= h[k]
+            product_g[k] *= h[k] + square * inverse  # as in `risk.volatility.density.student_terms`
+            h[k] = omega[k] + impact[k] * square + beta[k] * h[k]
+        if t % 16 == 15 or t == n - 1:
+            for k in range(m):
+                out[k] += 0.5 * nu * math.log(product_h[k]) - 0.5 * (nu + 1.0) * math.log(product_g[k])
+                product_h[k] = 1.0
+                product_g[k] = 1.0
+
+
+@compiled
 def starting_points(stated: Problem, points: Array) -> None:
     """Fill `points` (4, 7): at each of four persistences the best of three alphas; the best point first.
 
-    With leverage two of the four have most of the impact on one side, where short series have further optima.
+    They reach from nearly constant variance to ARCH, since short series hide optima at those edges; with leverage two
+    of the four have most of the impact on one side. Heights are those of Student-t GARCH whatever the form: a start
+    need not be exact.
     """
-    theta = np.empty(SIZE)
     idle = np.zeros(SIZE)
-    x = np.zeros(SIZE)
     y, form = stated.y, stated.form
     leverage = form.leverage
     levels = np.array([0.35, 0.35, 0.90, 0.98]) if leverage else np.array([0.35, 0.80, 0.95, 0.99])
     up_shares = np.array([0.95, 0.05, 0.50, 0.50]) if leverage else np.ones(4)
-    heights = np.full(4, -math.inf)
+    alphas = np.array([0.01, 0.08, 0.30])
+    candidates = np.zeros((12, SIZE))
+    thetas = np.empty((12, SIZE))
+    height = np.empty(12)
     mean = 0.0
     for t in range(y.shape[0]):
         mean += y[t]
-    x[0] = mean / y.shape[0]
-    x[5] = NU_LOG_CAP if form.innovations == NORMAL else math.log(5.0 - 2.05)
-    for p in range(4):
-        slack = 1.0 - levels[p]
+    for c in range(12):
+        x = candidates[c]
+        level, alpha, up_share = levels[c // 3], alphas[c % 3], up_shares[c // 3]
+        slack = 1.0 - level
+        x[0] = mean / y.shape[0]
         x[1] = math.log(slack)
-        for alpha in (0.01, 0.08, 0.30):
-            x[4] = math.log((levels[p] - alpha) / slack)
-            x[2] = math.log(up_shares[p] * alpha / slack)
-            x[3] = math.log((1.0 - up_shares[p]) * alpha / slack) if leverage else 0.0
-            natural(x, stated.form, theta)
-            height = log_likelihood(y, theta, stated.presample, form) - penalty(
-                x, stated.centre, stated.precision, idle
-            )
-            if height > heights[p]:
-                heights[p] = height
-                points[p] = x
-    best = np.argmax(heights)
-    x[:] = points[best]
-    points[best] = points[0]
-    points[0] = x
+        x[2] = math.log(up_share * alpha / slack)
+        x[3] = math.log((1.0 - up_share) * alpha / slack) if leverage else 0.0
+        x[4] = math.log((level - alpha) / slack)
+        x[5] = NU_LOG_CAP if form.innovations == NORMAL else math.log(5.0 - NU_FLOOR)
+        natural(x, form, thetas[c])
+    heights(y, thetas, stated.presample, height)
+    for c in range(12):
+        height[c] -= penalty(candidates[c], stated.centre, stated.precision, idle)
+    first = 0
+    for p in range(4):
+        best = 3 * p + np.argmax(height[3 * p : 3 * p + 3])
+        points[p] = candidates[best]
+        height[p] = height[best]
+        if height[p] > height[first]:
+            first = p
+    for i in range(SIZE):
+        points[0, i], points[first, i] = points[first, i], points[0, i]
 
 
 @compiled
