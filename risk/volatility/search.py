@@ -101,7 +101,7 @@ def leads_to(x: Array, value: float, gradient: Array, best_x: Array, best_metric
         gain += 0.5 * step * gradient[i]
         distance = max(distance, abs(x[i] - best_x[i]))
         miss = max(miss, abs(x[i] - best_x[i] - step))
-    return miss < 0.3 * distance + 0.02 and abs(gain - above) < 0.3 * above + SAME_OPTIMUM
+    return distance < 2.0 and miss < 0.3 * distance + 0.02 and abs(gain - above) < 0.3 * above + SAME_OPTIMUM
 
 
 @compiled
