@@ -138,9 +138,9 @@ def probabilities(bits: Words, out: FloatArray) -> None:
 def evaluate(table: FloatArray, first: int, values: FloatArray, out: FloatArray) -> None:
     """Write the function that `table` holds from 2^first on, at `values`, into `out`."""
     words = values.view(np.uint64)
-    base = np.int64((_BIAS + first) << _BITS)
-    last = np.int64(table.shape[0] - 1)
+    base = np.uint64((_BIAS + first) << _BITS)
+    last = np.uint64(table.shape[0] - 1)
     for k in range(values.shape[0]):
-        piece = min(np.int64(words[k] >> _SHIFT) - base, last)
+        piece = min((words[k] >> _SHIFT) - base, last)  # unsigned, or each access would test for a negative index
         f = np.float64(np.int64(words[k] & _REST)) * _SCALE
         out[k] = table[piece, 0] + f * (table[piece, 1] + f * (table[piece, 2] + f * table[piece, 3]))
