@@ -6,9 +6,10 @@ Generator
     that blocks with different keys are independent of each other whoever computes them.
 Maps
     A smooth function on a range of octaves is kept as 32 cubics an octave (Hermite: value and slope at both ends).
-    The piece and the place in it are the leading and the following bits of the argument as a float. Tail functions
-    of a probability, which change by octaves, are so known to a relative error of 1e-7 down to 2^-54; the tests hold
-    every map to scipy.
+    The piece and the place in it are the leading and the following bits of the argument as a float. Hermite's error
+    is width^4 / 384 times the fourth derivative: for a power v^c, relative |c (c-1) (c-2) (c-3)| / (384 32^4). The
+    normal and the mixing (c down to -1/2) are within 2e-8, and so are shocks while c, the copula's degrees of freedom
+    over the margin's, is at most 2.5.
 
 A draw is a side, from bit 0, and a tail probability u / 2 with u in (0, 1) from the upper 52 bits.
 """
@@ -100,7 +101,7 @@ def shock_map(copula_nu: float, nu: float) -> FloatArray:
 
 def seeded(sequence: np.random.SeedSequence) -> Words:
     """State (4, 64) of the generator."""
-    return sequence.generate_state(4 * LANES, np.uint64).reshape(4, LANES)
+    return np.asarray(sequence.generate_state(4 * LANES, np.uint64), dtype=np.uint64).reshape(4, LANES)
 
 
 @compiled

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+
 from risk.dependence.draws import (
     TAIL,
     Words,
