@@ -25,7 +25,7 @@ CONVERGED, ITERATION_LIMIT, NO_DESCENT = 0, 1, 2
 TOLERANCE = 1e-10  # nats that a further Newton step could still gain
 SAME_OPTIMUM = 1e-4  # nats within which two starts have ended at the same height
 _NEAR = 3.0  # nats within which the best optimum is a parabola that tells what lies in its basin
-_HOPELESS = 20.0  # a start to which this many Newton decrements do not suffice to overtake the best is given up
+_HOPELESS = 50.0  # a start to which this many Newton decrements do not suffice to overtake the best is given up
 _MAX_ITERATIONS = 300
 
 
