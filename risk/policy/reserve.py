@@ -287,7 +287,10 @@ def as_it_was(model: SubjectModel) -> SubjectModel:
     draws = model.draws.copy()
     draws[:, 1:5] = variance, 0.0, 0.0, 0.0
     draws[:, 6] = variance
-    return dataclasses.replace(model, draws=draws, starting_variance=np.array([variance]), shocks=shocks)
+    return dataclasses.replace(
+        model, draws=draws, starting_variance=np.array([variance]), shocks=shocks, shock_draws=np.empty((0, 0)),
+        level_draws=np.empty(0),
+    )  # fmt: skip
 
 
 def _with_persistence(model: SubjectModel, power: float) -> SubjectModel:
@@ -320,6 +323,8 @@ def broken_by(
         starting_variance=model.variances[:-bars],
         jump_intensity=np.zeros(len(model.draws)),
         jump_sizes=np.empty(0),
+        shock_draws=np.empty((0, 0)),
+        level_draws=np.empty(0),
     )
     life = budget.appetite.parameter_life // model.interval
     prices = simulate(
