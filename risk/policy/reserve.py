@@ -203,8 +203,9 @@ def pair_threshold(
     """Solve one pair by the damped fixed point of threshold and run-off, from a first threshold.
 
     Paths are doubled until the Monte-Carlo standard error of the threshold is within `policy.threshold_error`, or
-    there are `policy.threshold_paths` of them. The error is the spread over batches of the paths; so is the part of
-    the spread over draws that is Monte-Carlo, which is taken out of the band before the error is put back once.
+    there are `policy.threshold_paths` of them. The error is the spread over batches of the paths. The band is that of
+    the thresholds under single draws, with what so few paths add to their level and spread taken out of it and the
+    error put back once. It need not be even about the threshold: bad draws weigh more in a loss over all of them.
 
     Raises
     ------
@@ -251,11 +252,13 @@ def pair_threshold(
             break
         for _ in range(lives.n_blocks):
             lives.add()
+    # Few paths make a threshold noisy and, as their worst are mild, too high: equal parts of all draws show how much.
     draws = by_part(crossed, lives.draw_of_path())
-    noise = len(draws) * error**2
+    mixed = by_part(crossed, np.arange(crossed.n_paths) % len(model.draws))
+    centre = point + float(draws.mean() - mixed.mean())
     spread = float(draws.var(ddof=1))
-    kept = math.sqrt(max(spread - noise, 0.0) / spread) if spread > 0 else 0.0
-    low, high = (kept * float(q) for q in np.quantile(draws - draws.mean(), (0.05, 0.95)))
+    kept = math.sqrt(max(1.0 - float(mixed.var(ddof=1)) / spread, 0.0)) if spread > 0 else 0.0
+    low, high = (centre + kept * float(q) - point for q in np.quantile(draws - draws.mean(), (0.05, 0.95)))
     first = lives.crossings_of(lives.add(model), runoff)
     persistence = {}
     for label, power in (("half-life halved", 2.0), ("half-life doubled", 0.5)):
@@ -269,8 +272,8 @@ def pair_threshold(
     close = np.exp(np.concatenate(([0.0], np.cumsum(model.returns))))
     twin = historical_twin(close, crossed.weights, distance=1 - 1 / 1.03, life=life)
     return PairThreshold(
-        model, solved, max(point - math.hypot(low, _NORMAL_95 * error), 0.0),
-        min(point + math.hypot(high, _NORMAL_95 * error), solved["toxic frontier"]), error, runoff, crossed,
+        model, solved, max(point - math.hypot(min(low, 0.0), _NORMAL_95 * error), 0.0),
+        min(point + math.hypot(max(high, 0.0), _NORMAL_95 * error), solved["toxic frontier"]), error, runoff, crossed,
         (max(move, 0.0), max(float(min(band[0], move)), 0.0), float(max(band[1], move))), twin, persistence,
         settled,
     )  # fmt: skip

@@ -124,9 +124,9 @@ def starting_variances(variances: FloatArray, prior: PooledPrior) -> FloatArray:
 def level_draws(draws: FloatArray, shocks: FloatArray, n: int, generator: np.random.Generator) -> FloatArray:
     """Factors (n_draws,) by which the true level of variance may differ from the one that a history of n bars shows.
 
-    A parametric bootstrap under each draw. In a short history with a long memory the mean log variance is far from
-    that of the stationary law; it exists where the mean variance does not (Nelson 1990), so that its error is what a
-    level is off by. Without it the states from which slow paths start would be known for certain.
+    A parametric bootstrap under each draw: in a short history with a long memory and heavy tails the mean variance, the
+    scale of the starting states, is far from that of another history as long. Without this the states from which slow
+    paths start would be known for certain.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def level_draws(draws: FloatArray, shocks: FloatArray, n: int, generator: np.ran
         z = shocks[rows, generator.integers(shocks.shape[1], size=variance.shape)]
         variance = omega + ((alpha + gamma * (z < 0.0)) * z**2 + beta) * variance
         if bar >= _BURN_IN:
-            total += np.log(variance)
-    mean = total / bars
+            total += variance
+    mean = np.log(total / bars)
     error: FloatArray = (mean.mean(axis=1) - mean[:, 0]) * np.sqrt(bars / n * _REPLICAS / (_REPLICAS - 1.0))
     return np.exp(error)
