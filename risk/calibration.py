@@ -293,7 +293,9 @@ def _tables_of(group: str, models: list[SubjectModel]) -> dict[str, Table]:
     """Long tables, each with the index of the model a row belongs to."""
 
     def stacked(names: tuple[str, ...], columns: tuple[str, ...], rows: tuple[str, ...] = ()) -> Table:
-        arrays = [[getattr(m, n).ravel() if not rows else getattr(m, n)[:, i] for m in models] for i, n in enumerate(names)]
+        arrays = [
+            [getattr(m, n).ravel() if not rows else getattr(m, n)[:, i] for m in models] for i, n in enumerate(names)
+        ]
         lengths = [len(a) for a in arrays[0]] if models else []
         joined = {c: np.concatenate(a) if a else np.empty(0) for c, a in zip(columns, arrays, strict=True)}
         return Table({"model": np.repeat(np.arange(len(models), dtype=np.int64), lengths), **joined})

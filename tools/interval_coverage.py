@@ -206,9 +206,7 @@ def intervals(law: Law, n: int, seed: int) -> Iterator[tuple[str, float, float, 
             yield f"policy: its conditional part over {days} d, {side}", first.lower, first.upper, wished
     snapshot = _snapshot(series)
     budget = Budget(settings.appetite, 1.0, 5e7, DAY, reference_book=True)
-    printed, right = (
-        pair_threshold(snapshot, settings, one, budget, BONUS, FIRST_THRESHOLD) for one in (model, truth)
-    )
+    printed, right = (pair_threshold(snapshot, settings, one, budget, BONUS, FIRST_THRESHOLD) for one in (model, truth))
     yield "policy: liquidation threshold", printed.lower, printed.upper, right.threshold
     yield "policy: borrower's move behind the collateral factor", *printed.user_move[1:], right.user_move[0]
 

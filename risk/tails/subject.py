@@ -24,12 +24,12 @@ from risk.tails.peg import depeg_component
 from risk.tails.shocks import ShockDistribution, draw_nodes, fit_shocks
 from risk.tails.states import (
     bound_persistence,
+    level_draws,
     parameter_prior,
     persistence_bound,
     posterior_draws,
     residuals_by_draw,
     starting_variances,
-    level_draws,
 )
 from risk.tails.term_structure import life_confidences, term_rows
 from risk.units import DAY

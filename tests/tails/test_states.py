@@ -111,7 +111,7 @@ def test_a_long_history_knows_its_level_and_a_short_one_with_a_long_memory_does_
     short, long, longer = (
         np.log(level_draws(draws, shocks, n, np.random.default_rng(5))).std() for n in (500, 2000, 8000)
     )
-    # 1000 factors know their spread to a fortieth; with tails this heavy a mean gets better more slowly than by the root.
+    # 1000 factors know their spread to a fortieth; with tails this heavy a mean gets better slowly.
     assert 1.1 < short / long < 2.5
     assert long == pytest.approx(2.0 * longer, rel=1e-12)
     still = constant_variance(0.02, 200)
