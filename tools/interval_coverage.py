@@ -14,7 +14,7 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import bdtr, stdtrit
+from scipy.special import betaincinv, stdtrit
 
 from risk.artifact import Table
 from risk.calibration import Measure, Side, SubjectModel
@@ -33,7 +33,6 @@ from risk.units import DAY
 
 AS_OF = 1_767_139_200  # 2025-12-31 00:00 UTC
 CONFIDENCE = 0.99
-PROMISED = 0.90
 REQUIRED = (0.85, 0.95)
 """Coverage that the method asks of the policy's output."""
 N_STATES = 400
@@ -82,11 +81,12 @@ class Count(NamedTuple):
         return self.held / self.n
 
 
-def binomial_limits(n: int, probability: float, outside: float) -> tuple[int, int]:
-    """Counts between which a binomial variable lies, but for at most `outside` / 2 on either side."""
-    counts = np.arange(n + 1)
-    below = bdtr(counts, n, probability)
-    return int(np.searchsorted(below, outside / 2)), int(np.searchsorted(below, 1.0 - outside / 2))
+def binomial_interval(held: int, n: int, level: float = 0.9) -> tuple[float, float]:
+    """Probabilities that a count does not contradict (Clopper and Pearson 1934)."""
+    outside = (1.0 - level) / 2.0
+    low = float(betaincinv(held, n - held + 1, outside)) if held else 0.0
+    high = float(betaincinv(held + 1, n - held, 1.0 - outside)) if held < n else 1.0
+    return low, high
 
 
 def settings_of(seed: int, *, draws: int = 50, paths: int = 100) -> Settings:
