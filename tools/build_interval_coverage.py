@@ -29,8 +29,8 @@ stressed window and the long look-back are facts of a history, and where they de
 miss by, which is why the conditional part stands below."""
 CAVEATS = """## What falls short, and why
 
-- The liquidation threshold hangs on the variances from which paths start. Half of these are the pool's by design,
-  which is caution and no estimate of this one law: its intervals lie below the truth more often than above it.
+- The liquidation threshold hangs on the rarest of all losses and on the variances from which paths start, of which
+  half are the pool's by design: caution, and no estimate of this one law. It misses on both sides.
 - A history's own one-bar figures (*historical*) know no tail beyond their sample. At 99 % a short history has a
   handful of losses beyond the quantile, and their mean lies below the true expected shortfall: its bootstrap cannot
   see what was not drawn. Read them as a description of the sample, not as an estimate."""
