@@ -168,9 +168,12 @@ class _Lives:
             self._blocks.append(prices)
         return prices
 
-    def draw_of_path(self) -> IntArray:
-        """Posterior draw of each path over all blocks."""
-        return np.tile(np.repeat(np.arange(len(self._model.draws)), self._per_draw), len(self._blocks))
+    def common(self) -> FloatArray:
+        """A block of its own with the same random numbers under every draw."""
+        return simulate(
+            self._model, n_bars=self._life + MAXIMUM_RUNOFF_BARS, n_paths_per_draw=self._per_draw,
+            seed=self._settings.seed, start="through_the_cycle", common=True,
+        ).log_price  # fmt: skip
 
     def first_falls(self, bars: int) -> FloatArray:
         """Largest fall of every path within its first bars, a fraction, (n_draws, n_paths of the draw)."""
@@ -204,8 +207,8 @@ def pair_threshold(
 
     Paths are doubled until the Monte-Carlo standard error of the threshold is within `policy.threshold_error`, or
     there are `policy.threshold_paths` of them. The error is the spread over batches of the paths. The band is that of
-    the thresholds under single draws, with what so few paths add to their level and spread taken out of it and the
-    error put back once. It need not be even about the threshold: bad draws weigh more in a loss over all of them.
+    the thresholds under single draws on common paths, beside mixtures of all draws on the same, and the error. It need
+    not be even about the threshold: bad draws weigh more in a loss over all of them.
 
     Raises
     ------
@@ -252,13 +255,11 @@ def pair_threshold(
             break
         for _ in range(lives.n_blocks):
             lives.add()
-    # Few paths make a threshold noisy and, as their worst are mild, too high: equal parts of all draws show how much.
-    draws = by_part(crossed, lives.draw_of_path())
-    mixed = by_part(crossed, np.arange(crossed.n_paths) % len(model.draws))
-    centre = point + float(draws.mean() - mixed.mean())
-    spread = float(draws.var(ddof=1))
-    kept = math.sqrt(max(1.0 - float(mixed.var(ddof=1)) / spread, 0.0)) if spread > 0 else 0.0
-    low, high = (centre + kept * float(q) - point for q in np.quantile(draws - draws.mean(), (0.05, 0.95)))
+    # The same random numbers under every draw: what few paths do to a threshold, draws and mixtures have in common.
+    common = lives.crossings_of(lives.common(), runoff)
+    draw, number = np.divmod(np.arange(common.n_paths), common.n_paths // len(model.draws))
+    draws, mixed = by_part(common, draw), by_part(common, (draw + number) % len(model.draws))
+    low, high = (float(q) - float(mixed.mean()) for q in np.quantile(draws, (0.05, 0.95)))
     first = lives.crossings_of(lives.add(model), runoff)
     persistence = {}
     for label, power in (("half-life halved", 2.0), ("half-life doubled", 0.5)):
