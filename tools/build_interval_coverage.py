@@ -29,8 +29,9 @@ stressed window and the long look-back are facts of a history, and where they de
 miss by, which is why the conditional part stands below."""
 CAVEATS = """## What falls short, and why
 
+- So few histories do not tell 80 % from 90 %: where the share found is below 85 %, the bar is not shown to be met.
 - The liquidation threshold hangs on the rarest of all losses and on the variances from which paths start, of which
-  half are the pool's by design: caution, and no estimate of this one law. It misses on both sides.
+  half are the pool's by design: caution, and no estimate of this one law.
 - A history's own one-bar figures (*historical*) know no tail beyond their sample. At 99 % a short history has a
   handful of losses beyond the quantile, and their mean lies below the true expected shortfall: its bootstrap cannot
   see what was not drawn. Read them as a description of the sample, not as an estimate."""
