@@ -108,6 +108,12 @@ class SubjectModel:
         Vintage of the pooled prior.
     status
         ``ok`` or what weakens the fit.
+    shock_draws
+        (n_draws, n_nodes) the shocks under each draw, at the positions of `risk.tails.shocks.draw_nodes`; no rows where
+        `shocks` hold under every draw.
+    level_draws
+        (n_draws,) factor on `starting_variance` under each draw: what the history leaves open about its level; empty
+        where nothing is.
     """
 
     subject: str
@@ -126,6 +132,8 @@ class SubjectModel:
     jump_sizes: FloatArray
     prior: str
     status: str
+    shock_draws: FloatArray = field(default_factory=lambda: np.empty((0, 0)))
+    level_draws: FloatArray = field(default_factory=lambda: np.empty(0))
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "observed_at", frozen(self.observed_at, np.int64))
@@ -133,7 +141,10 @@ class SubjectModel:
             object.__setattr__(self, name, frozen(getattr(self, name)))
 
 
-_ARRAYS = ("returns", "variances", "residuals", "draws", "starting_variance", "shocks", "jump_intensity", "jump_sizes")
+_ARRAYS = (
+    "returns", "variances", "residuals", "draws", "starting_variance", "shocks", "jump_intensity", "jump_sizes",
+    "shock_draws", "level_draws",
+)  # fmt: skip
 SHORT_HISTORY_NOTE = "short_history"
 """In the status of a model with few returns behind it: margins then take the upper end of their band."""
 _NAMES = ("subject", "collateral", "debt", "interval", "model", "prior", "status")
@@ -198,7 +209,7 @@ class Calibration:
     inputs: Mapping[str, str] = field(default_factory=dict)
     settings_hash: str = ""
 
-    SCHEMA = "riskcal/calibration/2"
+    SCHEMA = "riskcal/calibration/3"
 
     def model(self, subject: str) -> SubjectModel | Unavailable:
         """The path model of an asset or pair, or why there is none."""
@@ -282,7 +293,9 @@ def _tables_of(group: str, models: list[SubjectModel]) -> dict[str, Table]:
     """Long tables, each with the index of the model a row belongs to."""
 
     def stacked(names: tuple[str, ...], columns: tuple[str, ...], rows: tuple[str, ...] = ()) -> Table:
-        arrays = [[getattr(m, n) if not rows else getattr(m, n)[:, i] for m in models] for i, n in enumerate(names)]
+        arrays = [
+            [getattr(m, n).ravel() if not rows else getattr(m, n)[:, i] for m in models] for i, n in enumerate(names)
+        ]
         lengths = [len(a) for a in arrays[0]] if models else []
         joined = {c: np.concatenate(a) if a else np.empty(0) for c, a in zip(columns, arrays, strict=True)}
         return Table({"model": np.repeat(np.arange(len(models), dtype=np.int64), lengths), **joined})
@@ -295,6 +308,8 @@ def _tables_of(group: str, models: list[SubjectModel]) -> dict[str, Table]:
         f"{group}_starts": stacked(("starting_variance",), ("starting_variance",)),
         f"{group}_shocks": stacked(("shocks",), ("shocks",)),
         f"{group}_jumps": stacked(("jump_sizes",), ("jump_sizes",)),
+        f"{group}_shock_draws": stacked(("shock_draws",), ("shock_draws",)),
+        f"{group}_level_draws": stacked(("level_draws",), ("level_draws",)),
     }
 
 
@@ -306,16 +321,20 @@ def _models_from(group: str, document: Mapping[str, Any], tables: Mapping[str, T
             source = tables[f"{group}_{table}"]
             return source[column][source["model"] == index]
 
+        draws = np.column_stack([part("draws", column) for column in DRAW_COLUMNS])
+        shock_draws = part("shock_draws", "shock_draws")
         models[head["subject"]] = SubjectModel(
             **head,
             observed_at=part("history", "observed_at"),
             returns=part("history", "returns"),
             variances=part("history", "variances"),
             residuals=part("history", "residuals"),
-            draws=np.column_stack([part("draws", column) for column in DRAW_COLUMNS]),
+            draws=draws,
             starting_variance=part("starts", "starting_variance"),
             shocks=part("shocks", "shocks"),
             jump_intensity=part("intensity", "jump_intensity"),
             jump_sizes=part("jumps", "jump_sizes"),
+            shock_draws=shock_draws.reshape(len(draws) if len(shock_draws) else 0, -1 if len(shock_draws) else 0),
+            level_draws=part("level_draws", "level_draws"),
         )
     return models

@@ -146,8 +146,8 @@ def simulated_figures(
         for side in Side:
             ends = [simple_loss(run[:, bars], side) for run in runs]
             worst = [simple_loss(found[side][:, bars], side) for found in extremes]
-            quantile, shortfall = _values_and_bands(ends, n_draws, levels)
-            drawdown, _ = _values_and_bands(worst, n_draws, levels)
+            quantile, shortfall = values_and_bands(ends, n_draws, levels)
+            drawdown, _ = values_and_bands(worst, n_draws, levels)
             for measure, table in (
                 (Measure.VALUE_AT_RISK, quantile),
                 (Measure.EXPECTED_SHORTFALL, shortfall),
@@ -160,7 +160,7 @@ def simulated_figures(
     return figures
 
 
-def _values_and_bands(
+def values_and_bands(
     losses: Sequence[FloatArray], n_draws: int, confidences: Sequence[float]
 ) -> tuple[list[Estimate], list[Estimate]]:
     """Estimates of the quantile and of the shortfall at each confidence.

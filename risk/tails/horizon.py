@@ -18,6 +18,7 @@ from risk.calibration import SubjectModel
 from risk.errors import DataError
 from risk.market import NUMERAIRE, FloatArray, IntArray, frozen
 from risk.streams import stream
+from risk.tails.shocks import SHOCK_COUNT, draw_nodes
 from risk.units import DAY
 from risk.volatility.jit import compiled
 
@@ -96,7 +97,7 @@ def simulate(
         (to estimate the mixture over draws). Each bar's shocks are stratified over the paths, so that tails
         are hit as often as they should be (Latin hypercube, McKay, Beckman and Conover 1979).
     shocks
-        (n_draws, n_shocks) a quantile function for each draw, instead of the model's one for all.
+        (n_draws, n_shocks) a quantile function for each draw, instead of the model's own.
     block
         Which of any number of independent simulations of the same size.
 
@@ -118,6 +119,8 @@ def simulate(
         states = np.sort(model.starting_variance)
         uniform = _stratified(stream(seed, "starts", subject, block), 1, n_random)[0]
         first = states[(uniform * len(states)).astype(np.int64)][column]
+        if len(model.level_draws):
+            first = first * model.level_draws[draw_index]
     arrival, size, probability = _jumps(model, seed, n_bars, n_random, block)
     log_price = np.empty((len(column), n_bars + 1))
     _walk(
@@ -126,13 +129,21 @@ def simulate(
         draw_index,
         first,
         np.ascontiguousarray(model.draws),
-        np.ascontiguousarray(np.atleast_2d(model.shocks) if shocks is None else shocks),
+        np.ascontiguousarray(shocks_by_draw(model) if shocks is None else shocks),
         arrival,
         size,
         probability,
         log_price,
     )
     return Paths(frozen(log_price), frozen(draw_index, np.int64))
+
+
+def shocks_by_draw(model: SubjectModel) -> FloatArray:
+    """Quantile functions (n_draws, n_shocks) of the model's shocks; one row where they hold under every draw."""
+    if not len(model.shock_draws):
+        return np.atleast_2d(model.shocks)
+    position = np.arange(SHOCK_COUNT)
+    return np.array([np.interp(position, draw_nodes(), row) for row in model.shock_draws])
 
 
 def _stratified(generator: np.random.Generator, n_bars: int, count: int) -> FloatArray:

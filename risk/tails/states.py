@@ -12,6 +12,9 @@ from risk.volatility.plain import student_log_density
 from risk.volatility.posterior import draw_posterior
 from risk.volatility.prior import PooledPrior
 
+LEVEL_BARS = 2000
+"""Longest history that is simulated for the error of its level; a longer one has less by the root of its length."""
+_REPLICAS, _BURN_IN = 20, 500
 OWN_STATES = 100
 """Own variances and pooled ones in the starting states, as many of each."""
 _NU_GRID = 2.05 + np.geomspace(0.02, 450.0, 400)
@@ -116,3 +119,32 @@ def starting_variances(variances: FloatArray, prior: PooledPrior) -> FloatArray:
     relative = prior.log_relative_variances
     pooled = np.exp(np.interp(probability, np.linspace(0.0, 1.0, len(relative)), relative)) * variances.mean()
     return np.sort(np.concatenate([own, pooled]))
+
+
+def level_draws(draws: FloatArray, shocks: FloatArray, n: int, generator: np.random.Generator) -> FloatArray:
+    """Factors (n_draws,) by which the true level of variance may differ from the one that a history of n bars shows.
+
+    A parametric bootstrap under each draw: in a short history with a long memory and heavy tails the mean variance, the
+    scale of the starting states, is far from that of another history as long. Without this the states from which slow
+    paths start would be known for certain.
+
+    Parameters
+    ----------
+    draws, shocks
+        (n_draws, 7) and (n_draws, n_shocks) parameters and equally likely shocks of each draw.
+    n
+        Bars of the history.
+    """
+    bars = min(n, LEVEL_BARS)
+    omega, alpha, gamma, beta = (draws[:, i, None] for i in (1, 2, 3, 4))
+    rows = np.arange(len(draws))[:, None]
+    variance = np.tile(draws[:, 6, None], (1, _REPLICAS))
+    total = np.zeros_like(variance)
+    for bar in range(_BURN_IN + bars):
+        z = shocks[rows, generator.integers(shocks.shape[1], size=variance.shape)]
+        variance = omega + ((alpha + gamma * (z < 0.0)) * z**2 + beta) * variance
+        if bar >= _BURN_IN:
+            total += variance
+    mean = np.log(total / bars)
+    error: FloatArray = (mean.mean(axis=1) - mean[:, 0]) * np.sqrt(bars / n * _REPLICAS / (_REPLICAS - 1.0))
+    return np.exp(error)

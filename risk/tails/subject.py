@@ -21,9 +21,10 @@ from risk.tails.figures import FigureRequest, simulated_figures
 from risk.tails.horizon import bars_of, stream_subject
 from risk.tails.one_bar import historical_figures, parametric_figures, volatility_figure
 from risk.tails.peg import depeg_component
-from risk.tails.shocks import ShockDistribution, fit_shocks
+from risk.tails.shocks import ShockDistribution, draw_nodes, fit_shocks
 from risk.tails.states import (
     bound_persistence,
+    level_draws,
     parameter_prior,
     persistence_bound,
     posterior_draws,
@@ -187,7 +188,14 @@ def _calibrate(task: SubjectTask, settings: Settings) -> SubjectOutcome:
         if found.usable and kind in DRIVES_PATHS
     }
     shocks = fit_shocks(best.residuals, prior=prior)
+    residuals = residuals_by_draw(best, returns, draws[winner])
+    shock_draws = shocks.draws(stream(settings.seed, "shocks", name), residuals)
     model = _path_model(task, settings, prior, best, draws[winner], shocks, observed_at, returns)
+    model = replace(
+        model,
+        shock_draws=shock_draws[:, draw_nodes()],
+        level_draws=level_draws(model.draws, shock_draws, len(returns), stream(settings.seed, "level", name)),
+    )
     if result.walk is None:
         model = _noted(model, "not_raced")
     if task.series.interval < DAY:
@@ -197,8 +205,6 @@ def _calibrate(task: SubjectTask, settings: Settings) -> SubjectOutcome:
         model = _noted(model, f"{result.winner}_drives_no_paths")
     request = figure_request(task, settings)
     life = life_confidences(settings, request.horizons, task.series.interval)
-    residuals = residuals_by_draw(best, returns, draws[winner])
-    shock_draws = shocks.draws(stream(settings.seed, "shocks", name), residuals)
     conditional = simulated_figures(model, shock_draws, replace(request, life=life), start="conditional")
     figures = [
         *(figure for figure in conditional if figure.confidence in request.confidences),
