@@ -95,7 +95,8 @@ class SubjectModel:
     model
         Name of the volatility model behind the draws.
     observed_at, returns, variances, residuals
-        (n,) end times, log returns, filtered variances and standardised residuals of the subject's own history.
+        (n,) end times, log returns, filtered variances and standardised residuals of the subject's own history. With
+        hour factors the last two, and all that follows, are those of returns over the factor of their hour.
     draws
         (n_draws, 7) posterior draws of mu, omega, alpha, gamma, beta, nu and next bar's variance.
     starting_variance
@@ -108,6 +109,9 @@ class SubjectModel:
         Vintage of the pooled prior.
     status
         ``ok`` or what weakens the fit.
+    hour_factors
+        (24,) factors of volatility by hour of the day (UTC) that a bar covers, which bars of paths are multiplied by;
+        empty for bars of a day or longer, and where no factor is known.
     """
 
     subject: str
@@ -126,6 +130,7 @@ class SubjectModel:
     jump_sizes: FloatArray
     prior: str
     status: str
+    hour_factors: FloatArray = field(default_factory=lambda: np.empty(0))
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "observed_at", frozen(self.observed_at, np.int64))
@@ -133,7 +138,10 @@ class SubjectModel:
             object.__setattr__(self, name, frozen(getattr(self, name)))
 
 
-_ARRAYS = ("returns", "variances", "residuals", "draws", "starting_variance", "shocks", "jump_intensity", "jump_sizes")
+_ARRAYS = (
+    "returns", "variances", "residuals", "draws", "starting_variance", "shocks", "jump_intensity", "jump_sizes",
+    "hour_factors",
+)  # fmt: skip
 SHORT_HISTORY_NOTE = "short_history"
 """In the status of a model with few returns behind it: margins then take the upper end of their band."""
 _NAMES = ("subject", "collateral", "debt", "interval", "model", "prior", "status")
@@ -288,6 +296,8 @@ def _tables_of(group: str, models: list[SubjectModel]) -> dict[str, Table]:
         return Table({"model": np.repeat(np.arange(len(models), dtype=np.int64), lengths), **joined})
 
     history = ("observed_at", "returns", "variances", "residuals")
+    # Only where there are any: a calibration on daily bars has no such table.
+    hours = ("hour_factors",) if any(model.hour_factors.size for model in models) else ()
     return {
         f"{group}_history": stacked(history, history),
         f"{group}_draws": stacked(("draws",) * len(DRAW_COLUMNS), DRAW_COLUMNS, DRAW_COLUMNS),
@@ -295,6 +305,7 @@ def _tables_of(group: str, models: list[SubjectModel]) -> dict[str, Table]:
         f"{group}_starts": stacked(("starting_variance",), ("starting_variance",)),
         f"{group}_shocks": stacked(("shocks",), ("shocks",)),
         f"{group}_jumps": stacked(("jump_sizes",), ("jump_sizes",)),
+        **{f"{group}_hours": stacked((name,), (name,)) for name in hours},
     }
 
 
@@ -317,5 +328,6 @@ def _models_from(group: str, document: Mapping[str, Any], tables: Mapping[str, T
             shocks=part("shocks", "shocks"),
             jump_intensity=part("intensity", "jump_intensity"),
             jump_sizes=part("jumps", "jump_sizes"),
+            hour_factors=part("hours", "hour_factors") if f"{group}_hours" in tables else np.empty(0),
         )
     return models

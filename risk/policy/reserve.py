@@ -287,7 +287,9 @@ def as_it_was(model: SubjectModel) -> SubjectModel:
     draws = model.draws.copy()
     draws[:, 1:5] = variance, 0.0, 0.0, 0.0
     draws[:, 6] = variance
-    return dataclasses.replace(model, draws=draws, starting_variance=np.array([variance]), shocks=shocks)
+    return dataclasses.replace(
+        model, draws=draws, starting_variance=np.array([variance]), shocks=shocks, hour_factors=np.empty(0)
+    )
 
 
 def _with_persistence(model: SubjectModel, power: float) -> SubjectModel:

@@ -3,7 +3,7 @@
 Each bar moves the log price by sqrt(h) z, z from the subject's shocks, and the variance by
 h' = omega + (alpha + gamma 1[z < 0]) h z^2 + beta h (Barone-Adesi, Giannopoulos and Vosper 1999; Glosten,
 Jagannathan and Runkle 1993). The drift mu is *not* projected: the mean of past returns is noise over weeks. A peg
-jump adds to the price and not to the variance.
+jump adds to the price and not to the variance. Within a day each bar's move is multiplied by the factor of its hour.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from risk.market import NUMERAIRE, FloatArray, IntArray, frozen
 from risk.streams import stream
 from risk.units import DAY
 from risk.volatility.jit import compiled
+from risk.volatility.seasonality import hour_of_day
 
 Start = Literal["conditional", "through_the_cycle"]
 
@@ -65,6 +66,23 @@ def discrete_minimum_correction(sigma: float, fraction: float) -> float:
 def stream_subject(collateral: str, debt: str) -> str:
     """Name of the random streams of a subject: a pair against the unit of account is the asset itself."""
     return collateral if debt == NUMERAIRE else f"{collateral}:{debt}"
+
+
+def hour_scale(model: SubjectModel, n_bars: int, *, after: int | None = None) -> FloatArray:
+    """What the moves of the bars after the history are multiplied by (n_bars,): the factor of each bar's hour.
+
+    Ones for a model without factors.
+
+    Parameters
+    ----------
+    after
+        Unix second at which the first bar begins; by default the end of the model's history.
+    """
+    if not model.hour_factors.size:
+        return np.ones(n_bars)
+    begin = int(model.observed_at[-1]) if after is None else after
+    scale: FloatArray = model.hour_factors[hour_of_day(begin + model.interval * np.arange(1, n_bars + 1))]
+    return scale
 
 
 def simulate(
@@ -130,6 +148,7 @@ def simulate(
         arrival,
         size,
         probability,
+        hour_scale(model, n_bars),
         log_price,
     )
     return Paths(frozen(log_price), frozen(draw_index, np.int64))
@@ -171,6 +190,7 @@ def _walk(
     arrival: FloatArray,
     size: FloatArray,
     probability: FloatArray,
+    scale: FloatArray,
     log_price: FloatArray,
 ) -> None:
     """Write each path into `log_price`; the arguments are those that `simulate` prepares."""
@@ -189,7 +209,7 @@ def _walk(
             left = min(int(position), n_shocks - 2)
             weight = position - left
             z = (1.0 - weight) * shocks[row, left] + weight * shocks[row, left + 1]
-            level += math.sqrt(h) * z
+            level += scale[bar] * math.sqrt(h) * z
             other = column[path] % arrival.shape[1]
             if arrival[bar, other] < probability[draw]:
                 level += size[bar, other]

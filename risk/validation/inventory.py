@@ -173,7 +173,6 @@ _CARDS = (
         (Assumption("the profile of a day stands still over a window"), Assumption("all days of a week are alike")),
         (
             "Fewer than 30 bars in an hour: no factor is applied.",
-            "Paths of a calibration: they have no factors, so horizons within a day are those of an average hour.",
             "Moves at known times, such as announcements, that no daily profile holds.",
         ),
     ),
