@@ -22,7 +22,7 @@ from risk.errors import DataError, EvidenceError, SettingsError
 from risk.market import NUMERAIRE, FloatArray, IntArray, frozen
 from risk.settings import Settings
 from risk.streams import stream
-from risk.tails.horizon import YEAR, hour_scale
+from risk.tails.horizon import YEAR, hour_scale, score_driven
 
 BLOCK_PATHS = 200
 """Paths of one block, whatever the number of paths or workers."""
@@ -155,7 +155,8 @@ def _moves(
 ) -> FloatArray:
     """Log moves (n_paths, n_steps) of one subject from its shocks' and its jumps' uniforms, and the scale of steps."""
     draw = model.draws[path % len(model.draws)]
-    omega, alpha, gamma, beta = (draw[:, i] for i in (1, 2, 3, 4))
+    omega, alpha, gamma, beta, nu = (draw[:, i] for i in (1, 2, 3, 4, 5))
+    driven = score_driven(model.model)
     shock = model.shocks[np.minimum((uniform * len(model.shocks)).astype(np.int64), len(model.shocks) - 1)]
     states = np.sort(model.starting_variance)
     variance = states[(start * len(states)).astype(np.int64)]
@@ -163,6 +164,8 @@ def _moves(
     for step in range(uniform.shape[1]):
         squared = variance * shock[:, step] ** 2
         moves[:, step] = scale[step] * np.sqrt(variance) * shock[:, step]
+        if driven:
+            squared *= (nu + 1.0) / (nu - 2.0 + shock[:, step] ** 2)
         variance = omega + (alpha + gamma * (shock[:, step] < 0)) * squared + beta * variance
     if len(model.jump_sizes):
         # One uniform decides whether a bar jumps and, where it does, evenly which of the sizes.

@@ -18,7 +18,7 @@ from risk.streams import stream
 from risk.tails.comparison import method_rows
 from risk.tails.evidence import EvidenceRows, evidence_rows, hour_factors_as_of, run_race
 from risk.tails.figures import FigureRequest, simulated_figures
-from risk.tails.horizon import bars_of, stream_subject
+from risk.tails.horizon import bars_of, score_driven, stream_subject
 from risk.tails.one_bar import historical_figures, parametric_figures, volatility_figure
 from risk.tails.peg import depeg_component
 from risk.tails.shocks import ShockDistribution, fit_shocks
@@ -243,7 +243,9 @@ def _path_model(
     interval = task.series.interval
     quantiles = shocks.quantiles()
     level = float(best.variances.mean())
-    bounded, share = bound_persistence(draws, quantiles, level, persistence_bound(prior, interval))
+    bounded, share = bound_persistence(
+        draws, quantiles, level, persistence_bound(prior, interval), driven=score_driven(best.model)
+    )
     notes = {
         SHORT_HISTORY_NOTE: len(returns) < SHORT_HISTORY,
         "stale": task.as_of - int(observed_at[-1]) > STALE_BARS * interval,

@@ -139,7 +139,7 @@ _CARDS = (
             *STABILITY_ASSUMPTIONS,
             Assumption("the same nu shapes the tail and the weight of an outlier"),
         ),
-        (_NO_PATHS, _SHORT),
+        (_SHORT,),
     ),
     ModelCard(
         "egarch_t",

@@ -222,9 +222,11 @@ DRIVES_PATHS = frozenset(
         VolatilityModel.GJR_T,
         VolatilityModel.GARCH_SKEWT,
         VolatilityModel.GJR_SKEWT,
+        VolatilityModel.SCORE_T,
     }
 )
-"""Models whose recursion is that of simulated paths; the others race and are shown."""
+"""Models that paths are made with. The others race and are shown: there are no posterior draws of egarch_t and
+component_t, and paths without parameter uncertainty would have bands that are too narrow."""
 
 _RECURSIVE = (VolatilityModel.EWMA_T, VolatilityModel.CONSTANT_T, VolatilityModel.GARCH_T, VolatilityModel.GJR_T)
 FORECASTERS: Mapping[str, Callable[[VolatilityModel, Priors | None, float], Forecaster]] = MappingProxyType(
