@@ -18,6 +18,7 @@ from risk.volatility.density import NORMAL
 from risk.volatility.kernel import Form, Problem
 from risk.volatility.models import (
     MINIMUM_OBSERVATIONS,
+    MINIMUM_UNPOOLED,
     PARAMETER_NAMES,
     SKEW,
     Array,
@@ -224,6 +225,8 @@ def fit_from(
     one it was given.
     """
     minimum = MINIMUM_OBSERVATIONS if prior is None else MINIMUM_OBSERVATIONS // 2
+    if model is VolatilityModel.SCORE_T and prior is None:
+        minimum = MINIMUM_UNPOOLED
     blank = unfitted(model, returns, presample=presample, minimum=minimum)
     if blank is not None:
         return blank, warm

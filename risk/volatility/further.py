@@ -17,7 +17,7 @@ import numpy as np
 from risk.volatility.density import LOG_PI
 from risk.volatility.jit import compiled
 from risk.volatility.models import (
-    MINIMUM_OBSERVATIONS,
+    MINIMUM_UNPOOLED,
     PARAMETER_NAMES,
     Array,
     FitResult,
@@ -43,7 +43,7 @@ def fit_further(model: VolatilityModel, returns: Array, *, presample: Presample)
 
     The persistence of egarch_t is that of log h, beta; that of component_t is rho, of its long-run part.
     """
-    blank = unfitted(model, returns, presample=presample, minimum=MINIMUM_OBSERVATIONS)
+    blank = unfitted(model, returns, presample=presample, minimum=MINIMUM_UNPOOLED)
     if blank is not None:
         return blank
     scale = float(np.std(returns))
