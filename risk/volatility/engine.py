@@ -204,7 +204,7 @@ def extend_variances(
     out[0] = variance
     for t, e in enumerate(returns - mu):
         weight = (nu + 1.0) / (nu - 2.0 + e * e / out[t]) if driven else 1.0
-        out[t + 1] = omega + (alpha + gamma * (e < 0.0)) * weight * e * e + beta * out[t]
+        out[t + 1] = omega + (alpha + gamma * (e < 0.0)) * weight * e**2 + beta * out[t]
     return out
 
 
