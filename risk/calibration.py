@@ -95,7 +95,8 @@ class SubjectModel:
     model
         Name of the volatility model behind the draws.
     observed_at, returns, variances, residuals
-        (n,) end times, log returns, filtered variances and standardised residuals of the subject's own history.
+        (n,) end times, log returns, filtered variances and standardised residuals of the subject's own history. With
+        hour factors the last two, and all that follows, are those of returns over the factor of their hour.
     draws
         (n_draws, 7) posterior draws of mu, omega, alpha, gamma, beta, nu and next bar's variance.
     starting_variance
@@ -114,6 +115,9 @@ class SubjectModel:
     level_draws
         (n_draws,) factor on `starting_variance` under each draw: what the history leaves open about its level; empty
         where nothing is.
+    hour_factors
+        (24,) factors of volatility by hour of the day (UTC) that a bar covers, which bars of paths are multiplied by;
+        empty for bars of a day or longer, and where no factor is known.
     """
 
     subject: str
@@ -134,6 +138,7 @@ class SubjectModel:
     status: str
     shock_draws: FloatArray = field(default_factory=lambda: np.empty((0, 0)))
     level_draws: FloatArray = field(default_factory=lambda: np.empty(0))
+    hour_factors: FloatArray = field(default_factory=lambda: np.empty(0))
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "observed_at", frozen(self.observed_at, np.int64))
@@ -144,6 +149,7 @@ class SubjectModel:
 _ARRAYS = (
     "returns", "variances", "residuals", "draws", "starting_variance", "shocks", "jump_intensity", "jump_sizes",
     "shock_draws", "level_draws",
+    "hour_factors",
 )  # fmt: skip
 SHORT_HISTORY_NOTE = "short_history"
 """In the status of a model with few returns behind it: margins then take the upper end of their band."""
@@ -301,6 +307,8 @@ def _tables_of(group: str, models: list[SubjectModel]) -> dict[str, Table]:
         return Table({"model": np.repeat(np.arange(len(models), dtype=np.int64), lengths), **joined})
 
     history = ("observed_at", "returns", "variances", "residuals")
+    # Only where there are any: a calibration on daily bars has no such table.
+    hours = ("hour_factors",) if any(model.hour_factors.size for model in models) else ()
     return {
         f"{group}_history": stacked(history, history),
         f"{group}_draws": stacked(("draws",) * len(DRAW_COLUMNS), DRAW_COLUMNS, DRAW_COLUMNS),
@@ -310,6 +318,7 @@ def _tables_of(group: str, models: list[SubjectModel]) -> dict[str, Table]:
         f"{group}_jumps": stacked(("jump_sizes",), ("jump_sizes",)),
         f"{group}_shock_draws": stacked(("shock_draws",), ("shock_draws",)),
         f"{group}_level_draws": stacked(("level_draws",), ("level_draws",)),
+        **{f"{group}_hours": stacked((name,), (name,)) for name in hours},
     }
 
 
@@ -336,5 +345,6 @@ def _models_from(group: str, document: Mapping[str, Any], tables: Mapping[str, T
             jump_sizes=part("jumps", "jump_sizes"),
             shock_draws=shock_draws.reshape(len(draws) if len(shock_draws) else 0, -1 if len(shock_draws) else 0),
             level_draws=part("level_draws", "level_draws"),
+            hour_factors=part("hours", "hour_factors") if f"{group}_hours" in tables else np.empty(0),
         )
     return models

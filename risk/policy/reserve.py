@@ -309,7 +309,7 @@ def as_it_was(model: SubjectModel) -> SubjectModel:
     draws[:, 6] = variance
     return dataclasses.replace(
         model, draws=draws, starting_variance=np.array([variance]), shocks=shocks, shock_draws=np.empty((0, 0)),
-        level_draws=np.empty(0),
+        level_draws=np.empty(0), hour_factors=np.empty(0),
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from risk.volatility.density import NORMAL
 from risk.volatility.kernel import Form, Problem
 from risk.volatility.models import (
     MINIMUM_OBSERVATIONS,
+    MINIMUM_UNPOOLED,
     PARAMETER_NAMES,
     SKEW,
     Array,
@@ -209,7 +210,7 @@ def extend_variances(
     out[0] = variance
     for t, e in enumerate(returns - mu):
         weight = (nu + 1.0) / (nu - 2.0 + e * e / out[t]) if driven else 1.0
-        out[t + 1] = omega + (alpha + gamma * (e < 0.0)) * weight * e * e + beta * out[t]
+        out[t + 1] = omega + (alpha + gamma * (e < 0.0)) * weight * e**2 + beta * out[t]
     return out
 
 
@@ -230,6 +231,8 @@ def fit_from(
     one it was given.
     """
     minimum = MINIMUM_OBSERVATIONS if prior is None else MINIMUM_OBSERVATIONS // 2
+    if model is VolatilityModel.SCORE_T and prior is None:
+        minimum = MINIMUM_UNPOOLED
     blank = unfitted(model, returns, presample=presample, minimum=minimum)
     if blank is not None:
         return blank, warm

@@ -13,6 +13,9 @@ from risk.calibration import Calibration
 from risk.errors import DataError
 from risk.tails.horizon import bars_of, discrete_minimum_correction, shocks_by_draw, simulate
 from risk.tails.shocks import draw_nodes
+from risk.tails.states import bound_persistence
+from risk.volatility.engine import extend_variances
+from risk.volatility.models import VolatilityModel
 from tests.factories import make_calibration
 from tests.tails.models import constant_variance, known_model, student_shocks
 
@@ -46,6 +49,34 @@ def test_first_bar_is_stratified() -> None:
     coarse = student_shocks(5.0, 5000)
     assert np.all(moves[1:-1] >= coarse[:-2])
     assert np.all(moves[1:-1] <= coarse[2:])
+
+
+def test_the_score_driven_recursion_is_that_of_its_filter() -> None:
+    """Variances filtered along simulated moves by the estimator's own plain loop give back the shocks drawn.
+
+    The bound on memory counts the weighted squares.
+    """
+    draws = known_model().draws.copy()
+    draws[:, 5] = 4.0
+    shocks = np.repeat([-6.0, -0.7, 0.5, 3.0], 25_000)
+    model = known_model(draws=draws, shocks=shocks, model="score_t")
+    moves = np.diff(simulate(model, n_bars=30, n_paths_per_draw=40, seed=5, start="conditional").log_price, axis=1)
+    plain = np.diff(
+        simulate(
+            replace(model, model="garch_t"), n_bars=30, n_paths_per_draw=40, seed=5, start="conditional"
+        ).log_price,
+        axis=1,
+    )
+    assert not np.allclose(moves[:, -1], plain[:, -1])
+    for path in moves[:40]:
+        h = extend_variances(draws[0, :6], 0.04**2, path, model=VolatilityModel.SCORE_T)[:-1]
+        z = path / np.sqrt(h)
+        # Draws between two values of a shock are interpolated: the few of them are left out by their distance.
+        assert np.mean(np.min(np.abs(z[:, None] - np.unique(shocks)), axis=1) < 1e-9) > 0.9
+    bounded, share = bound_persistence(draws, student_shocks(4.0), 4e-4, 0.97, driven=True)
+    weighted = np.mean(student_shocks(4.0) ** 2 * 5.0 / (2.0 + student_shocks(4.0) ** 2))
+    assert share == 1.0
+    np.testing.assert_allclose(bounded[:, 2] * weighted + bounded[:, 4], 0.97, rtol=1e-12)
 
 
 def test_variance_follows_the_recursion() -> None:
