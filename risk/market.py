@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -292,9 +293,9 @@ class MarketSnapshot:
         )
         tables = {"series": listed, "prices": prices, "depth": depth, "quality": self.quality}
         tables |= {"structure": self.structure} if len(self.structure) else {}
+        about: dict[str, Any] | None = None
         tables |= {"options": written_chains(self.options)} if self.options else {}
         tables |= {"rates": written_funding(self.rates)} if self.rates else {}
-        about: dict[str, object] | None = None
         if self.book is not None:
             about = {name: getattr(self.book, name) for name in ("origin", "accounts", "assets", "modes")}
             about = about if any(self.book.modes) else {k: v for k, v in about.items() if k != "modes"}
