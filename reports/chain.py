@@ -72,7 +72,7 @@ class Start:
             When the as-of is no date or time.
         """
         try:
-            settings = read_settings(config.decode(), file=file)
+            settings = read_settings(config.decode("utf-8-sig"), file=file)
         except UnicodeDecodeError:
             raise SettingsError("not a text file in UTF-8", file=file) from None
         if seed is not None:
