@@ -7,6 +7,7 @@ from fractions import Fraction
 from oracle_adapters.feed import Feed, FeedSpec, Kind
 from oracle_adapters.masking import secret
 from oracle_adapters.pool_depth import PoolDepth
+from oracle_adapters.pool_tokens import Meant
 from oracle_adapters.pyth import pyth_prices
 from oracle_adapters.rounds import RoundPrices
 from oracle_adapters.rpc import Node
@@ -14,7 +15,7 @@ from oracle_adapters.transport import Manners
 from oracle_adapters.uniswap_v3 import pool_twap
 from oracle_adapters.wrappers import GrowthCap, Tell, erc4626, rate_function, steth_shares, wrapper_rates, wsteth
 from risk.feed_settings import ChainlinkFeed, OnChainFeed, PythFeed, RateCap, UniswapFeed, WrapperFeed
-from risk.settings import Fetch
+from risk.settings import Fetch, Settings
 from risk.units import parse_instant
 
 
@@ -35,8 +36,13 @@ def open_node(url_env: str, fetch: Fetch, *, chain_id: int | None, confirmations
     )
 
 
-def open_onchain(feed: OnChainFeed, fetch: Fetch) -> list[Feed]:
+def open_onchain(feed: OnChainFeed, fetch: Fetch, settings: Settings | None = None) -> list[Feed]:
     """The feeds that the settings of one describe.
+
+    Parameters
+    ----------
+    settings
+        What a pool's tokens are held against: assets with their symbols and tokens; None holds them to nothing.
 
     Raises
     ------
@@ -63,16 +69,33 @@ def open_onchain(feed: OnChainFeed, fetch: Fetch) -> list[Feed]:
             source = f"uniswap_v3:{feed.chain_id}:{feed.address.lower()}:depth"
             spec = FeedSpec(Kind.DEPTH, feed.asset, feed.quote, source, feed.interval)
             since = None if feed.start is None else feed.since
-            return [PoolDepth(spec, node, feed.address, feed.token, since=since)]
+            return [PoolDepth(spec, node, feed.address, feed.token, since=since, meant=_meant(feed, settings))]
         case UniswapFeed():
             spec = _spec(feed, f"uniswap_v3:{feed.chain_id}:{feed.address.lower()}:{feed.window}s")
-            return [pool_twap(spec, node, feed.address, feed.token, window=feed.window, since=feed.since)]
+            meant = _meant(feed, settings)
+            return [pool_twap(spec, node, feed.address, feed.token, window=feed.window, since=feed.since, meant=meant)]
         case _:
             raise AssertionError(type(feed))
 
 
 def _spec(feed: OnChainFeed, source: str) -> FeedSpec:
     return FeedSpec(Kind.PRICE, feed.asset, feed.quote, source, feed.interval)
+
+
+def _meant(feed: UniswapFeed, settings: Settings | None) -> Meant:
+    """What the settings say of the pair; a token counts where its market is on the pool's chain."""
+    if settings is None:
+        return Meant(feed.asset, feed.quote)
+    sides = {name: settings.assets[name] for name in (feed.asset, feed.quote) if name in settings.assets}
+    declared = {
+        name: asset.token.lower()
+        for name, asset in sides.items()
+        if asset.token is not None
+        and asset.reserve is not None
+        and settings.markets[asset.reserve].chain_id == feed.chain_id
+    }
+    symbols = {name: asset.symbol for name, asset in sides.items() if asset.symbol is not None}
+    return Meant(feed.asset, feed.quote, symbols, declared)
 
 
 def _told(feed: WrapperFeed, node: Node) -> Tell:

@@ -42,7 +42,7 @@ def _open_sample(_: SampleFeed, settings: Settings, __: Path) -> list[Feed]:
 def _open_onchain(feed: OnChainFeed, settings: Settings, _: Path) -> list[Feed]:
     from oracle_adapters.onchain import open_onchain
 
-    return open_onchain(feed, settings.fetch)
+    return open_onchain(feed, settings.fetch, settings)
 
 
 def _open_exchange(feed: ExchangeFeed, settings: Settings, _: Path) -> list[Feed]:

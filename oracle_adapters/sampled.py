@@ -1,4 +1,8 @@
-"""Prices that a contract tells at any block, sampled at multiples of an interval."""
+"""What a contract tells at any block, sampled at multiples of an interval.
+
+A contract that does not answer was not there yet, which is counted; one that does not answer at the end of what is
+read either is the wrong one, and refused by name.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +15,41 @@ from oracle_adapters.anchor import BlockAnchor
 from oracle_adapters.feed import COLUMNS, Chunk, FeedSpec, Kind
 from oracle_adapters.rpc import Block, Node
 from risk.artifact import Table
+from risk.errors import DataError
 
 Read = Callable[[Block], float | str]
-"""A price at a block, or the name of what is wrong with it, under which it is left out and counted."""
+"""A price at a block, or the name of what is wrong with it, under which it is left out and counted.
+
+Raises a `DataError` where the contract does not answer, or not as the settings say.
+"""
+
+
+def require_answer(read: Callable[[Block], object], node: Node, spec: FeedSpec, stop: int, top: Block) -> None:
+    """Refuse a contract that answers neither at the last final block nor at the last one before `stop`.
+
+    One that answers at either may have come, or gone, in between.
+
+    Raises
+    ------
+    DataError
+        Names contract, feed, function and reason.
+    """
+    try:
+        read(top)
+    except DataError as error:
+        try:
+            if stop > top.time:
+                raise
+            read(node.block_at(max(stop - 1, node.block(0).time), high=top))
+        except DataError:
+            error.file = f"{spec.id}: {error.file}"
+            raise error from None
 
 
 class SampledPrices(BlockAnchor):
     """A feed of prices read at the last block at or before each sampling time; what is wrong is left out and counted.
+
+    ``unanswered`` counts samples at which the contract was not there yet.
 
     Parameters
     ----------
@@ -54,17 +86,20 @@ class SampledPrices(BlockAnchor):
 
         Raises
         ------
+        DataError
+            When the contract is another one than the settings say.
         ReorganizedError
             When the chain was reorganised meanwhile.
         """
         top, block = self._node.final_block(), self._node.block(0)
+        require_answer(self._read, self._node, self._spec, stop, top)
         counted: Counter[str] = Counter()
         rows: list[tuple[object, ...]] = []
         interval = self._spec.interval
         first = -(-max(start, self._since, block.time) // interval) * interval
         for time in range(first, min(stop, top.time + 1), interval):
             block = self._node.block_at(time, low=block.number, high=top)
-            value = self._read(block)
+            value = self._sample(block)
             if isinstance(value, str):
                 counted[value] += 1
             elif not (np.isfinite(value) and value > 0):
@@ -74,3 +109,9 @@ class SampledPrices(BlockAnchor):
         self._node.verify(top)
         self._read_to = top
         yield Chunk(Kind.PRICE, Table.from_rows(COLUMNS[Kind.PRICE], rows), dict(counted))
+
+    def _sample(self, block: Block) -> float | str:
+        try:
+            return self._read(block)
+        except DataError:
+            return "unanswered"

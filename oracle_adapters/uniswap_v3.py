@@ -9,6 +9,7 @@ import numpy as np
 
 from oracle_adapters.contract_call import Call
 from oracle_adapters.feed import FeedSpec
+from oracle_adapters.pool_tokens import Meant, Tokens, read_tokens
 from oracle_adapters.rpc import Block, Node
 from oracle_adapters.sampled import SampledPrices
 from oracle_adapters.uniswap_math import HIGHEST, LARGEST_TICK, LOWEST, Curve, sell, sqrt_price_at
@@ -87,7 +88,7 @@ def read_pool(node: Node, address: str, base: str, block: int) -> Pool:
     DataError
         When the contract is no pool, or not one of the base token.
     """
-    first, base_decimals, quote_decimals = _tokens(node, address, base, block)
+    tokens = read_tokens(node, address, base, block)
     names = ("fee()(uint24)", "tickSpacing()(int24)", "liquidity()(uint128)")
     results = node.calls([Call(address, name) for name in (*names, SLOT0)], block)
     fee, spacing, liquidity = (int(result.value) for result in results[:3])
@@ -96,19 +97,7 @@ def read_pool(node: Node, address: str, base: str, block: int) -> Pool:
         raise DataError("the pool has no price yet", file=f"contract {address}")
     ticks = _ticks(node, address, spacing, block)
     curve = Curve(sqrt_price, tick, liquidity, fee, spacing, ticks)
-    return Pool(address, first, base_decimals, quote_decimals, curve)
-
-
-def _tokens(node: Node, address: str, base: str, block: int) -> tuple[bool, int, int]:
-    """Whether the base is token0, and the decimals of base and quote."""
-    calls = [Call(address, name) for name in ("token0()(address)", "token1()(address)")]
-    tokens = [str(one.value) for one in node.calls(calls, block)]
-    if base.lower() not in tokens:
-        raise DataError("the pool does not trade the token", file=f"contract {address}", field="base", value=base)
-    first = base.lower() == tokens[0]
-    ordered = tokens if first else tokens[::-1]
-    decimals = [int(one.value) for one in node.calls([Call(token, "decimals()(uint8)") for token in ordered], block)]
-    return first, decimals[0], decimals[1]
+    return Pool(address, tokens.base_is_token0, tokens.base_decimals, tokens.quote_decimals, curve)
 
 
 def _ticks(node: Node, address: str, spacing: int, block: int) -> dict[int, int]:
@@ -136,32 +125,45 @@ def mean_tick(node: Node, address: str, window: int, block: int) -> int:
 
     Raises
     ------
-    EvidenceError
-        When the pool keeps no observation that old: its cardinality was not raised, or it is younger.
+    DataError
+        When the contract is no pool, or keeps no observation that old: its cardinality was not raised, or it is
+        younger.
     """
     result = node.call(Call(address, OBSERVE, ([window, 0],)), block)
     if result.reason == "OLD":
-        raise EvidenceError(
-            f"the pool keeps no observations of {window} s",
+        raise DataError(
+            f"{result.call} failed: the pool keeps no observations of {window} s",
             file=f"contract {address}",
+            field="window",
+            value=window,
             remedy="Raise its cardinality with increaseObservationCardinalityNext, or take a shorter window",
         )
     (then, now), _ = result.values
     return int((now - then) // window)
 
 
-def pool_twap(spec: FeedSpec, node: Node, address: str, base: str, *, window: int, since: int = 0) -> SampledPrices:
-    """Samples of a pool's time-weighted price; ``unanswered`` where the pool keeps no observations that old."""
-    oriented: list[Pool] = []
+def pool_twap(
+    spec: FeedSpec, node: Node, address: str, base: str, *, window: int, since: int = 0, meant: Meant | None = None
+) -> SampledPrices:
+    """Samples of a pool's time-weighted price; ``unanswered`` where the pool keeps no observations that old.
 
-    def read(block: Block) -> float | str:
-        try:
-            tick = mean_tick(node, address, window, block.number)
-        except (DataError, EvidenceError):
-            return "unanswered"
-        if not oriented:
-            oriented.append(Pool(address, *_tokens(node, address, base, block.number), Curve(0, 0, 0, 0, 1, {})))
-        return oriented[0].price_at(tick)
+    Parameters
+    ----------
+    meant
+        What the pool's tokens are held against, once.
+    """
+    known: list[Tokens] = []
+
+    def read(block: Block) -> float:
+        tick = mean_tick(node, address, window, block.number)
+        if not known:
+            tokens = read_tokens(node, address, base, block.number)
+            if meant is not None:
+                meant.refuse_others(node, address, base, tokens, block.number)
+            known.append(tokens)
+        tokens = known[0]
+        empty = Curve(0, 0, 0, 0, 1, {})
+        return Pool(address, tokens.base_is_token0, tokens.base_decimals, tokens.quote_decimals, empty).price_at(tick)
 
     return SampledPrices(spec, node, read, since=since)
 

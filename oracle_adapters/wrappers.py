@@ -132,19 +132,16 @@ Tell = Callable[[int], Wrapper]
 def wrapper_rates(
     spec: FeedSpec, node: Node, tell: Tell, *, cap: GrowthCap | None = None, since: int = 0
 ) -> SampledPrices:
-    """Samples of a wrapper's rate, with a cap as the oracle uses it; ``unanswered`` before the contract was there.
+    """Samples of a wrapper's rate, with a cap as the oracle uses it.
 
     How the wrapper tells its rate is found out once, at the first block at which it does.
     """
     known: list[Wrapper] = []
 
     def read(block: Block) -> float | str:
-        try:
-            if not known:
-                known.append(tell(block.number))
-            rate = read_rate(node, known[0], block.number)
-        except DataError:
-            return "unanswered"
+        if not known:
+            known.append(tell(block.number))
+        rate = read_rate(node, known[0], block.number)
         return float(rate if cap is None or block.time < cap.taken_at else cap.used(rate, block.time))
 
     return SampledPrices(spec, node, read, since=since)
