@@ -133,8 +133,13 @@ def _depth(
         return declared, ()
     closes = [one for one in (*prices.sources, *prices.series) if (one.quote, one.field) == (NUMERAIRE, "close")]
     usd = {one.base: float(one.value[-1]) for one in closes if len(one) and one.value[-1] > 0} | {NUMERAIRE: 1.0}
-    age = settings.aggregation.maximum_depth_age
-    measured, checks = measured_depth(venues, usd, as_of, maximum_age=age, lookback=settings.depth_lookback)
+    measured, checks = measured_depth(
+        venues, usd, as_of,
+        maximum_age=settings.aggregation.maximum_depth_age,
+        lookback=settings.depth_lookback,
+        tolerance=settings.aggregation.depth_tolerance,
+        closes={one.base: one for one in closes if len(one)},
+    )  # fmt: skip
     measured = {pair: curve for pair, curve in measured.items() if curve.base in {one.base for one in prices.series}}
     if both := sorted(measured.keys() & declared.keys()):
         detail = f"curves are measured, which counts, and declared too, e.g. {both[0]}"
