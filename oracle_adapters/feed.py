@@ -34,6 +34,7 @@ class Kind(StrEnum):
     DEPTH = "depth"
     FUNDING = "funding"
     OPTION = "option"
+    SAFETY = "safety"
 
 
 _LONG = {"observed_at": "i8", "field": "str", "known_at": "i8", "value": "f8"}
@@ -48,6 +49,7 @@ COLUMNS: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
         Kind.DEPTH: MappingProxyType(_DEPTH),
         Kind.FUNDING: MappingProxyType(_LONG),
         Kind.OPTION: MappingProxyType(_OPTION),
+        Kind.SAFETY: MappingProxyType(_LONG),
     }
 )
 """Column name to type, by kind. The columns before `known_at` identify a row, and rows are sorted by them.
@@ -62,6 +64,9 @@ COLUMNS: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
   in the `settlement` currency, which is the coin for an inverse option; `mark_iv` a yearly fraction;
   `underlying` names the forward, `synthetic` where no such future is listed. `absent` names, with blanks
   between, the figures that the venue does not give: these hold zero, for absence is a status and not a NaN.
+- safety: how far an oracle can be moved. `field` is ``cost_up`` or ``cost_down`` (quote tokens lost in moving an
+  average by the declared fraction), with the ``capital`` that it takes at once and the ``blocks`` that it is held;
+  or ``headroom`` (of a cap above the rate, as a fraction of the rate).
 """
 
 

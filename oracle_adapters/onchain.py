@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
 from oracle_adapters.feed import Feed, FeedSpec, Kind
+from oracle_adapters.manipulation import moving_costs
 from oracle_adapters.masking import secret
 from oracle_adapters.pool_depth import PoolDepth
 from oracle_adapters.pool_tokens import Meant
 from oracle_adapters.pyth import pyth_prices
 from oracle_adapters.rounds import RoundPrices
 from oracle_adapters.rpc import Node
+from oracle_adapters.sampled import SampledFigures
 from oracle_adapters.transport import Manners
 from oracle_adapters.uniswap_v3 import pool_twap
-from oracle_adapters.wrappers import GrowthCap, Tell, erc4626, rate_function, steth_shares, wrapper_rates, wsteth
+from oracle_adapters.wrappers import (
+    GrowthCap,
+    Tell,
+    erc4626,
+    headroom,
+    rate_function,
+    steth_shares,
+    wrapper_rates,
+    wsteth,
+)
 from risk.feed_settings import ChainlinkFeed, OnChainFeed, PythFeed, RateCap, UniswapFeed, WrapperFeed
 from risk.settings import Fetch, Settings
 from risk.units import parse_instant
@@ -64,7 +77,11 @@ def open_onchain(feed: OnChainFeed, fetch: Fetch, settings: Settings | None = No
             ]
         case WrapperFeed():
             spec = _spec(feed, f"wrapper:{feed.chain_id}:{feed.address.lower()}:{feed.function or feed.rate}")
-            return [wrapper_rates(spec, node, _told(feed, node), cap=_cap(feed.cap), since=feed.since)]
+            tell, cap = _told(feed, node), _cap(feed.cap)
+            rates = wrapper_rates(spec, node, tell, cap=cap, since=feed.since)
+            if cap is None:
+                return [rates]
+            return [rates, SampledFigures(replace(spec, kind=Kind.SAFETY), node, partial(headroom, node, tell, cap))]
         case UniswapFeed(data="depth"):
             source = f"uniswap_v3:{feed.chain_id}:{feed.address.lower()}:depth"
             spec = FeedSpec(Kind.DEPTH, feed.asset, feed.quote, source, feed.interval)
@@ -73,7 +90,10 @@ def open_onchain(feed: OnChainFeed, fetch: Fetch, settings: Settings | None = No
         case UniswapFeed():
             spec = _spec(feed, f"uniswap_v3:{feed.chain_id}:{feed.address.lower()}:{feed.window}s")
             meant = _meant(feed, settings)
-            return [pool_twap(spec, node, feed.address, feed.token, window=feed.window, since=feed.since, meant=meant)]
+            twap = pool_twap(spec, node, feed.address, feed.token, window=feed.window, since=feed.since, meant=meant)
+            terms = feed.address, feed.token, feed.move, feed.window, feed.block_time
+            safety = SampledFigures(replace(spec, kind=Kind.SAFETY), node, partial(moving_costs, node, *terms))
+            return [twap, safety]
         case _:
             raise AssertionError(type(feed))
 

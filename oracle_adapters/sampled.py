@@ -115,3 +115,71 @@ class SampledPrices(BlockAnchor):
             return self._read(block)
         except DataError:
             return "unanswered"
+
+
+Figures = Callable[[Block], Mapping[str, float]]
+"""Figures at a block by name; raises a `DataError` where the contract does not answer."""
+
+
+class SampledFigures(BlockAnchor):
+    """The feed of what a contract's state says of an oracle's safety, at the last sampling time.
+
+    Parameters
+    ----------
+    spec
+        What the feed is about; sampling times are multiples of its interval.
+    node
+        Where the contract is read.
+    read
+        Reads the contract.
+    """
+
+    def __init__(self, spec: FeedSpec, node: Node, read: Figures) -> None:
+        self._spec, self._node, self._read = spec, node, read
+
+    @property
+    def spec(self) -> FeedSpec:
+        """What the feed is about."""
+        return self._spec
+
+    def facts(self) -> Mapping[str, str]:
+        """The last final block, and what is read there."""
+        block = self._node.final_block()
+        return {"block": str(block.number)} | {name: str(value) for name, value in self._read(block).items()}
+
+    def fetch(self, start: int, stop: int) -> Iterator[Chunk]:
+        """The figures of the last sampling time that is final, where it lies within the span.
+
+        Raises
+        ------
+        DataError
+            When the contract does not answer.
+        ReorganizedError
+            When the chain was reorganised meanwhile.
+        """
+        top = self._node.final_block()
+        require_answer(self._read, self._node, self._spec, stop, top)
+        time = top.time // self._spec.interval * self._spec.interval
+        if start <= time < stop:
+            yield self._sample(time, top)
+        self._node.verify(top)
+        self._read_to = top
+
+    def last(self, instant: int) -> Chunk:
+        """The figures of the last sampling time at or before an instant; raises like `fetch`."""
+        top = self._node.final_block()
+        require_answer(self._read, self._node, self._spec, instant + 1, top)
+        interval = self._spec.interval
+        chunk = self._sample(min(instant, top.time) // interval * interval, top)
+        self._node.verify(top)
+        return chunk
+
+    def _sample(self, time: int, top: Block) -> Chunk:
+        schema = COLUMNS[Kind.SAFETY]
+        if time < self._node.block(0).time:
+            return Chunk(Kind.SAFETY, Table.from_rows(schema, ()), {"unanswered": 1})
+        try:
+            found = self._read(self._node.block_at(time, high=top))
+        except DataError:
+            return Chunk(Kind.SAFETY, Table.from_rows(schema, ()), {"unanswered": 1})
+        return Chunk(Kind.SAFETY, Table.from_rows(schema, [(time, name, time, found[name]) for name in sorted(found)]))

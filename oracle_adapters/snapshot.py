@@ -16,6 +16,7 @@ from oracle_adapters.oracle_facts import oracle_facts
 from oracle_adapters.prices import Prices, price_assets
 from oracle_adapters.quality import Check
 from oracle_adapters.registry import composite_paths, open_feeds
+from oracle_adapters.safety import Lending, safety_checks
 from oracle_adapters.tables import read_book, read_changed_at, read_depth
 from risk.artifact import Table
 from risk.errors import DataError
@@ -103,7 +104,10 @@ def build_snapshot(
     told = [(f.spec, collect(f if store is None else _kept(f, store), 0, stop).rows) for f in rounds]
     oracle, rules = oracle_facts(settings.oracles, told)
     derivatives = quoted_derivatives(quotes, instant)
-    rows = [*prices.checks, *declared.checks, *seen, *rules, *derivatives.checks]
+    moved = [(feed.spec, _figures(feed, store, instant)) for feed in opened if feed.spec.kind is Kind.SAFETY]
+    lending = Lending(settings, declared.in_force, declared.book, _in_usd(prices))
+    safety = safety_checks(moved, lending, paths) if moved else ()
+    rows = [*prices.checks, *declared.checks, *seen, *rules, *derivatives.checks, *safety]
     return MarketSnapshot(
         as_of=instant,
         assets=assets,
@@ -131,20 +135,39 @@ def _depth(
     """Measured curves of assets in place of declared ones of the same pairs, and what is to be said of them."""
     if not venues:
         return declared, ()
-    closes = [one for one in (*prices.sources, *prices.series) if (one.quote, one.field) == (NUMERAIRE, "close")]
-    usd = {one.base: float(one.value[-1]) for one in closes if len(one) and one.value[-1] > 0} | {NUMERAIRE: 1.0}
     measured, checks = measured_depth(
-        venues, usd, as_of,
+        venues, _in_usd(prices), as_of,
         maximum_age=settings.aggregation.maximum_depth_age,
         lookback=settings.depth_lookback,
         tolerance=settings.aggregation.depth_tolerance,
-        closes={one.base: one for one in closes if len(one)},
+        closes={one.base: one for one in _closes(prices)},
     )  # fmt: skip
     measured = {pair: curve for pair, curve in measured.items() if curve.base in {one.base for one in prices.series}}
     if both := sorted(measured.keys() & declared.keys()):
         detail = f"curves are measured, which counts, and declared too, e.g. {both[0]}"
         checks.append(("depth", Check("declared", Verdict.GOOD, len(both), detail)))
     return dict(sorted((dict(declared) | measured).items())), checks
+
+
+def _closes(prices: Prices) -> list[PriceSeries]:
+    """Closes in US dollars; of an asset its own come last."""
+    every = (*prices.sources, *prices.series)
+    return [one for one in every if (one.quote, one.field) == (NUMERAIRE, "close") and len(one)]
+
+
+def _in_usd(prices: Prices) -> dict[str, float]:
+    """US dollars of one unit by name."""
+    return {one.base: float(one.value[-1]) for one in _closes(prices) if one.value[-1] > 0} | {NUMERAIRE: 1.0}
+
+
+def _figures(feed: Feed, store: Path | None, as_of: int) -> Table:
+    """Rows of an oracle's safety that were known at an instant; of a chain only the last ones are read."""
+    if store is not None:
+        return collect(_kept(feed, store), 0, as_of + 1).rows
+    from oracle_adapters.sampled import SampledFigures
+
+    assert isinstance(feed, SampledFigures)  # noqa: S101 - the only feeds of their kind
+    return feed.last(as_of).rows
 
 
 def _kept(feed: Feed, folder: Path) -> Feed:

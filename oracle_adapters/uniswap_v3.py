@@ -1,26 +1,20 @@
-"""A Uniswap v3 pool: its time-weighted price, what it takes within an impact, and what moving its average costs."""
+"""A Uniswap v3 pool: its time-weighted price, and its liquidity by price."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-
-import numpy as np
 
 from oracle_adapters.contract_call import Call
 from oracle_adapters.feed import FeedSpec
 from oracle_adapters.pool_tokens import Meant, Tokens, read_tokens
 from oracle_adapters.rpc import Block, Node
 from oracle_adapters.sampled import SampledPrices
-from oracle_adapters.uniswap_math import HIGHEST, LARGEST_TICK, LOWEST, Curve, sell, sqrt_price_at
-from risk.errors import DataError, EvidenceError
-from risk.market import Impact, LiquidityCurve, Origin
+from oracle_adapters.uniswap_math import LARGEST_TICK, Curve, sell
+from risk.errors import DataError
 
 SLOT0 = "slot0()(uint160,int24,uint16,uint16,uint16,uint8,bool)"
 TICK = "ticks(int24)(uint128,int128,uint256,uint256,int56,uint160,uint32,bool)"
 OBSERVE = "observe(uint32[])(int56[],uint160[])"
-BLOCK_TIME = 12
-"""Seconds between blocks of Ethereum."""
 _WORD = 256
 
 
@@ -166,129 +160,3 @@ def pool_twap(
         return Pool(address, tokens.base_is_token0, tokens.base_decimals, tokens.quote_decimals, empty).price_at(tick)
 
     return SampledPrices(spec, node, read, since=since)
-
-
-def liquidity_curve(
-    pool: Pool, base: str, quote: str, *, usd_price: float, largest: float, points: int = 24, sell_base: bool = True
-) -> LiquidityCurve:
-    """Average impact, fee included, against size: exact sales through the pool at geometric sizes.
-
-    The curve ends where the pool runs out.
-
-    Parameters
-    ----------
-    base, quote
-        Names of the pool's base and quote.
-    usd_price
-        US dollars a base token.
-    largest
-        US dollars of the largest sale; the smallest is a ten-thousandth of it.
-    sell_base
-        Sell the base, or else buy it: then the curve is that of selling the quote for the base.
-
-    Raises
-    ------
-    EvidenceError
-        When the pool takes nothing in this direction.
-    """
-    unit = usd_price if sell_base else usd_price / pool.price
-    fair = pool.price if sell_base else 1 / pool.price
-    sizes: list[float] = []
-    impacts: list[float] = []
-    for size in np.geomspace(largest / 1e4, largest, points).tolist():
-        sold, got = (pool.sell_base if sell_base else pool.sell_quote)(size / unit)
-        whole = sold >= size / unit * (1 - 1e-9)
-        if not whole or not got:
-            break
-        sizes.append(size)
-        impacts.append(max(1 - got / (sold * fair), impacts[-1] if impacts else 0.0))
-    if not sizes:
-        raise EvidenceError("the pool takes nothing in this direction", field=f"{base}/{quote}", value=pool.address)
-    names = (base, quote) if sell_base else (quote, base)
-    return LiquidityCurve(*names, np.array(sizes), np.array(impacts), Impact.AVERAGE, Origin.MEASURED)
-
-
-@dataclass(frozen=True, slots=True)
-class Manipulation:
-    """The cheapest way to move a pool's time-weighted price that was found.
-
-    Attributes
-    ----------
-    move
-        Of the average, as a fraction.
-    blocks
-        For which the price is held away; the fewer, the further away it must be.
-    capital
-        Quote tokens that are brought to the pool at once.
-    cost
-        Quote tokens lost: each block, arbitrage takes what was paid above, or below, the price.
-    """
-
-    move: float
-    blocks: int
-    capital: float
-    cost: float
-
-    def safe_against(self, extractable: float, *, margin: float = 1.0) -> bool:
-        """Whether the cost is at least `margin` times what could be borrowed on the moved price, in quote tokens."""
-        return self.cost >= margin * extractable
-
-
-def manipulation_cost(pool: Pool, move: float, window: int, *, block_time: int = BLOCK_TIME) -> Manipulation:
-    """What it costs to move the average over a window by a fraction, up or down.
-
-    The average is of ticks: to move it by ``log(1 + move)`` over the window while the price is away for h seconds,
-    the price must be away by ``window / h`` times that. Each block it is held, arbitrage brings it back, and what
-    the sale lost against the price before is gone; nothing else is counted, so the cost is a lower bound for
-    somebody who must pay it, and none where nobody arbitrages. All holding times up to the window are tried.
-
-    Parameters
-    ----------
-    move
-        Above -1, not zero.
-    window
-        Seconds of the average.
-
-    Raises
-    ------
-    DataError
-        For a move that cannot be.
-    EvidenceError
-        When the pool cannot be moved so far at all: the end of its prices is reached in every holding time.
-    """
-    if not move > -1 or move == 0:
-        raise DataError("an average cannot move so", field="move", value=move)
-    ticks = math.log1p(move) / math.log(1.0001)
-    best: Manipulation | None = None
-    for blocks in range(1, max(window // block_time, 1) + 1):
-        away = ticks * window / min(blocks * block_time, window)
-        found = _push(pool, away if pool.base_is_token0 else -away)
-        if found is None:
-            continue
-        capital, lost = found
-        if best is None or blocks * lost < best.cost:
-            best = Manipulation(move, blocks, capital, blocks * lost)
-    if best is None:
-        raise EvidenceError("the pool has no price so far away", field="move", value=move)
-    return best
-
-
-def _push(pool: Pool, ticks: float) -> tuple[float, float] | None:
-    """Quote tokens' worth brought, and lost at the price before, to move the pool by so many ticks in one sale."""
-    curve = pool.curve
-    away = math.ceil(abs(ticks))
-    target = curve.tick + away if ticks > 0 else curve.tick - away
-    if abs(target) > LARGEST_TICK:
-        return None
-    limit = min(max(sqrt_price_at(target), LOWEST + 1), HIGHEST - 1)
-    down = ticks < 0
-    swap = sell(curve, 2**128, zero_for_one=down, limit=limit)
-    if swap.sqrt_price != limit:
-        return None
-    base_sold = down == pool.base_is_token0
-    base, quote = 10**pool.base_decimals, 10**pool.quote_decimals
-    if base_sold:
-        brought, got = swap.sold / base * pool.price, swap.bought / quote
-    else:
-        brought, got = swap.sold / quote, swap.bought / base * pool.price
-    return brought, brought - got

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -145,3 +145,9 @@ def wrapper_rates(
         return float(rate if cap is None or block.time < cap.taken_at else cap.used(rate, block.time))
 
     return SampledPrices(spec, node, read, since=since)
+
+
+def headroom(node: Node, tell: Tell, cap: GrowthCap, block: Block) -> Mapping[str, float]:
+    """How far a cap lies above the rate at a block, as rows of `Kind.SAFETY` name it; nothing before it began."""
+    rate = read_rate(node, tell(block.number), block.number)
+    return {"headroom": cap.headroom(rate, block.time)} if block.time >= cap.taken_at else {}

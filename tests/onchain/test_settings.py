@@ -126,8 +126,9 @@ def test_wrappers_tell_their_rate_as_declared(chain: Chain, url_env: str, rate: 
     cap = {"ratio": "1", "taken_at": str(np.datetime64(taken_at, "s")), "growth": "5%"}
     for capped in (False, True):
         feed = declared(chain, url_env, "wrapper", "WSTETH", "USD", vault.address, **more)
-        (opened,) = open_feeds(settings_of([feed | ({"cap": cap} if capped else {})]), tmp_path)
-        rows = collect(opened).rows
+        opened = open_feeds(settings_of([feed | ({"cap": cap} if capped else {})]), tmp_path)
+        assert len(opened) == 1 + capped
+        rows = collect(opened[0]).rows
         assert rows["value"][0] == 1.0
         block = chain.node().block_at(int(rows["observed_at"][-1]))
         limit = float(1 + Fraction(5, 100) * (block.time - taken_at) / (365 * 86_400))
@@ -258,7 +259,7 @@ def refused(feed: dict[str, Any], tmp_path: Path, **more: Any) -> str:
         feeds.append({"kind": "files", "asset": "ETH", "path": "p.csv"})
     settings = settings_of(feeds, **more)
     opened = [one for one in open_feeds(settings, tmp_path) if not one.spec.source.startswith("files:")]
-    (found,) = fetch_all(Store(tmp_path / "kept"), opened)
+    found = fetch_all(Store(tmp_path / "kept"), opened)[0]
     assert (found.status, found.added) == (Status.REFUSED, 0)
     assert isinstance(found.error, DataError)
     with pytest.raises(DataError) as caught:
