@@ -35,12 +35,14 @@ class Kind(StrEnum):
     FUNDING = "funding"
     OPTION = "option"
     SAFETY = "safety"
+    STATE = "state"
 
 
 _LONG = {"observed_at": "i8", "field": "str", "known_at": "i8", "value": "f8"}
 _ROUND = {"phase": "i8", "round": "i8", "known_at": "i8", "observed_at": "i8", "started_at": "i8", "answer": "str"}
 _DEPTH = {"observed_at": "i8", "side": "str", "level": "i8", "known_at": "i8", "price": "f8", "size": "f8"}
 _OPTION = {"observed_at": "i8", "instrument": "str", "known_at": "i8", **OPTION_COLUMNS}
+_STATE = {"observed_at": "i8", "part": "str", "subject": "str", "known_at": "i8", "value": "str"}
 
 COLUMNS: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
     {
@@ -50,6 +52,7 @@ COLUMNS: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
         Kind.FUNDING: MappingProxyType(_LONG),
         Kind.OPTION: MappingProxyType(_OPTION),
         Kind.SAFETY: MappingProxyType(_LONG),
+        Kind.STATE: MappingProxyType(_STATE),
     }
 )
 """Column name to type, by kind. The columns before `known_at` identify a row, and rows are sorted by them.
@@ -67,6 +70,8 @@ COLUMNS: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
 - safety: how far an oracle can be moved. `field` is ``cost_up`` or ``cost_down`` (quote tokens lost in moving an
   average by the declared fraction), with the ``capital`` that it takes at once and the ``blocks`` that it is held;
   or ``headroom`` (of a cap above the rate, as a fraction of the rate).
+- state: of a market, all that was read at one block (`observed_at`) for an instant (`known_at`): `part` is
+  ``parameter``, ``changed_at``, ``bound``, ``fact``, ``check``, ``collateral``, ``debt`` and the like; `value` is JSON.
 """
 
 

@@ -41,6 +41,8 @@ READS = (
     *("parameters", "changed_at", "positions", "depth", "depth_lookback"),
 )
 """Settings that the snapshot depends on."""
+_NEAR = PriceFile | sample.SampleMarket
+"""Feeds that are no farther away than a store."""
 
 
 def build_snapshot(
@@ -97,7 +99,7 @@ def build_snapshot(
     paths = composite_paths(settings, feeds)
     prices = price_assets(settings, paths, list(zip(feeds, chunks, strict=True)), instant)
     assets = tuple(sorted({one.base for one in prices.series}))
-    declared = _declared(settings, root, instant, assets, prices.series)
+    declared = _declared(settings, root, instant, assets, prices.series, store)
     depth, seen = _depth(settings, venues, prices, instant, declared.depth)
     rounds = [feed for feed in opened if feed.spec.kind is Kind.ROUND]
     stop = instant + 1
@@ -127,6 +129,20 @@ def build_snapshot(
         options=derivatives.options,
         rates=derivatives.rates,
     )
+
+
+def last_known(feeds: Iterable[Feed], store: Path) -> int | None:
+    """The instant that a run on a store takes for its as-of date, where nothing gives another; None for no datum."""
+    from oracle_adapters.store import Store
+
+    found = [
+        max(collect(feed).rows["known_at"].tolist(), default=None)
+        if isinstance(feed, _NEAR)
+        else Store(store).last_known(feed.spec)
+        for feed in feeds
+        if feed.spec.kind in (Kind.PRICE, Kind.DEPTH, *DERIVATIVES)
+    ]
+    return max((one for one in found if one is not None), default=None)
 
 
 def _depth(
@@ -172,7 +188,7 @@ def _figures(feed: Feed, store: Path | None, as_of: int) -> Table:
 
 def _kept(feed: Feed, folder: Path) -> Feed:
     """The feed as the store holds it; files and the sample are no farther away than the store."""
-    if isinstance(feed, PriceFile | sample.SampleMarket):
+    if isinstance(feed, _NEAR):
         return feed
     from oracle_adapters.store import Store, StoredFeed
 
@@ -199,7 +215,12 @@ class _Declared:
 
 
 def _declared(
-    settings: Settings, root: Path, as_of: int, assets: Sequence[str], series: Iterable[PriceSeries]
+    settings: Settings,
+    root: Path,
+    as_of: int,
+    assets: Sequence[str],
+    series: Iterable[PriceSeries],
+    store: Path | None,
 ) -> _Declared:
     """Parameters, dates, depth and positions from the files named, else from the sample where it is a feed."""
     sampled = any(isinstance(feed, SampleFeed) for feed in settings.feeds)
@@ -242,7 +263,9 @@ def _declared(
     bounds = {name: StepBound(b.step, b.relative, b.minimum_delay) for name, b in sorted(settings.bounds.items())}
     changed = {key: at for key, at in changed.items() if at <= as_of}
     said = _Declared(in_force, changed, bounds, depth, book, no_structure(), checks)
-    return said if all(m.state is None for m in settings.markets.values()) else _on_chain(said, settings, as_of, assets)
+    if all(market.state is None for market in settings.markets.values()):
+        return said
+    return _on_chain(said, settings, as_of, assets, store)
 
 
 def _check_in_force(values: ParameterSet, file: str) -> None:
@@ -258,11 +281,18 @@ def _check_in_force(values: ParameterSet, file: str) -> None:
         raise DataError(why, file=file, field=f"{line}{key}", value=str(value), remedy=remedy)
 
 
-def _on_chain(declared: _Declared, settings: Settings, as_of: int, assets: Sequence[str]) -> _Declared:
-    """What the chain says in place of what was declared of the same markets, and where the two differ."""
+def _on_chain(
+    declared: _Declared, settings: Settings, as_of: int, assets: Sequence[str], store: Path | None
+) -> _Declared:
+    """What the chain, or the store, says in place of what was declared of the same markets; and where they differ."""
+    from oracle_adapters.protocol_state.kept import kept_states
     from oracle_adapters.protocol_state.read import age, joined, read_states
+    from oracle_adapters.store import Store
 
-    states = read_states(settings, as_of, assets)
+    if store is None:
+        states = read_states(settings, as_of, assets)
+    else:
+        states = kept_states(Store(store), settings, as_of, assets)
     markets = {state.market for state in states}
     values = {key: value for key, value in declared.in_force.values.items() if key.market not in markets}
     changed = {key: at for key, at in declared.changed_at.items() if key.market not in markets}
