@@ -51,7 +51,8 @@ class Call:
 
     def __str__(self) -> str:
         name = self.signature.partition("(")[0]
-        return f"{name}({', '.join(map(str, self.arguments))})"
+        shown = ("0x" + one.hex() if isinstance(one, bytes) else str(one) for one in self.arguments)
+        return f"{name}({', '.join(shown)})"
 
     def read(self, data: bytes) -> Result:
         """The result in what the contract returned."""

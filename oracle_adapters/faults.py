@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from itertools import islice
-from json import JSONDecodeError
+from json import JSONDecodeError, loads
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +147,17 @@ def _status(error: BaseException) -> tuple[int, Mapping[str, str], str] | None:
 
 def _json_fault(error: JSONDecodeError) -> Fault:
     text = error.doc.strip()
-    if error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated string"):
+    if error.pos >= len(error.doc.rstrip()) or _unterminated(error.doc):
         return Fault(f"the answer was cut short after {len(error.doc)} characters", again=True)
     return Fault(
         f"answered with {'HTML' if text.startswith('<') else 'something else'} where JSON was due", again=False
     )
+
+
+def _unterminated(text: str) -> bool:
+    """Whether a text ends within a string; a client's own words for it, such as web3's, may not say so."""
+    try:
+        loads(text)
+    except JSONDecodeError as error:
+        return error.msg.startswith("Unterminated string")
+    return False

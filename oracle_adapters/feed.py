@@ -35,6 +35,8 @@ class Kind(StrEnum):
     FUNDING = "funding"
     OPTION = "option"
     AGGREGATOR = "aggregator"
+    SAFETY = "safety"
+    STATE = "state"
 
 
 _LONG = {"observed_at": "i8", "field": "str", "known_at": "i8", "value": "f8"}
@@ -45,6 +47,7 @@ _AGGREGATOR = {
     "observed_at": "i8", "phase": "i8", "known_at": "i8", "aggregator": "str", "description": "str",
     "clamp_low": "str", "clamp_high": "str",
 }  # fmt: skip
+_STATE = {"observed_at": "i8", "part": "str", "subject": "str", "known_at": "i8", "value": "str"}
 
 COLUMNS: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
     {
@@ -54,6 +57,8 @@ COLUMNS: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
         Kind.FUNDING: MappingProxyType(_LONG),
         Kind.OPTION: MappingProxyType(_OPTION),
         Kind.AGGREGATOR: MappingProxyType(_AGGREGATOR),
+        Kind.SAFETY: MappingProxyType(_LONG),
+        Kind.STATE: MappingProxyType(_STATE),
     }
 )
 """Column name to type, by kind. The columns before `known_at` identify a row, and rows are sorted by them.
@@ -70,6 +75,11 @@ COLUMNS: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
   between, the figures that the venue does not give: these hold zero, for absence is a status and not a NaN.
 - aggregator: what stands behind a feed of rounds from a phase on: its address, what it calls itself, and the
   smallest and largest answer that it takes, exact as text and empty where there is no such bound.
+- safety: how far an oracle can be moved. `field` is ``cost_up`` or ``cost_down`` (quote tokens lost in moving an
+  average by the declared fraction), with the ``capital`` that it takes at once and the ``blocks`` that it is held;
+  or ``headroom`` (of a cap above the rate, as a fraction of the rate).
+- state: of a market, all that was read at one block (`observed_at`) for an instant (`known_at`): `part` is
+  ``parameter``, ``changed_at``, ``bound``, ``fact``, ``check``, ``collateral``, ``debt`` and the like; `value` is JSON.
 """
 
 

@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from oracle_adapters.aggregators import Aggregators
 from oracle_adapters.feed import Feed, FeedSpec, Kind
+from oracle_adapters.manipulation import moving_costs
 from oracle_adapters.masking import secret
 from oracle_adapters.pool_depth import PoolDepth
+from oracle_adapters.pool_tokens import Meant
 from oracle_adapters.pyth import pyth_prices
 from oracle_adapters.rounds import RoundPrices
 from oracle_adapters.rpc import Node
+from oracle_adapters.sampled import SampledFigures
 from oracle_adapters.transport import Manners
 from oracle_adapters.uniswap_v3 import pool_twap
-from oracle_adapters.wrappers import GrowthCap, Tell, erc4626, rate_function, steth_shares, wrapper_rates, wsteth
+from oracle_adapters.wrappers import (
+    GrowthCap,
+    Tell,
+    erc4626,
+    headroom,
+    rate_function,
+    steth_shares,
+    wrapper_rates,
+    wsteth,
+)
 from risk.errors import SettingsError
 from risk.feed_settings import ChainlinkFeed, OnChainFeed, PythFeed, RateCap, UniswapFeed, WrapperFeed
-from risk.settings import Fetch
+from risk.settings import Fetch, Settings
 from risk.units import parse_instant
 
 _HOST = re.compile(r"[^\W_]([\w.\-]*[^\W_])?|[0-9a-f:.]+(%\w+)?", re.IGNORECASE)
@@ -66,8 +80,13 @@ def _asked_by_http(url: Any, name: str) -> Any:
     return url
 
 
-def open_onchain(feed: OnChainFeed, fetch: Fetch) -> list[Feed]:
+def open_onchain(feed: OnChainFeed, fetch: Fetch, settings: Settings | None = None) -> list[Feed]:
     """The feeds that the settings of one describe.
+
+    Parameters
+    ----------
+    settings
+        What a pool's tokens are held against: assets with their symbols and tokens; None holds them to nothing.
 
     Raises
     ------
@@ -89,21 +108,45 @@ def open_onchain(feed: OnChainFeed, fetch: Fetch) -> list[Feed]:
             ]
         case WrapperFeed():
             spec = _spec(feed, f"wrapper:{feed.chain_id}:{feed.address.lower()}:{feed.function or feed.rate}")
-            return [wrapper_rates(spec, node, _told(feed, node), cap=_cap(feed.cap), since=feed.since)]
+            tell, cap = _told(feed, node), _cap(feed.cap)
+            rates = wrapper_rates(spec, node, tell, cap=cap, since=feed.since)
+            if cap is None:
+                return [rates]
+            return [rates, SampledFigures(replace(spec, kind=Kind.SAFETY), node, partial(headroom, node, tell, cap))]
         case UniswapFeed(data="depth"):
             source = f"uniswap_v3:{feed.chain_id}:{feed.address.lower()}:depth"
             spec = FeedSpec(Kind.DEPTH, feed.asset, feed.quote, source, feed.interval)
             since = None if feed.start is None else feed.since
-            return [PoolDepth(spec, node, feed.address, feed.token, since=since)]
+            return [PoolDepth(spec, node, feed.address, feed.token, since=since, meant=_meant(feed, settings))]
         case UniswapFeed():
             spec = _spec(feed, f"uniswap_v3:{feed.chain_id}:{feed.address.lower()}:{feed.window}s")
-            return [pool_twap(spec, node, feed.address, feed.token, window=feed.window, since=feed.since)]
+            meant = _meant(feed, settings)
+            twap = pool_twap(spec, node, feed.address, feed.token, window=feed.window, since=feed.since, meant=meant)
+            terms = feed.address, feed.token, feed.move, feed.window, feed.block_time
+            safety = SampledFigures(replace(spec, kind=Kind.SAFETY), node, partial(moving_costs, node, *terms))
+            return [twap, safety]
         case _:
             raise AssertionError(type(feed))
 
 
 def _spec(feed: OnChainFeed, source: str) -> FeedSpec:
     return FeedSpec(Kind.PRICE, feed.asset, feed.quote, source, feed.interval)
+
+
+def _meant(feed: UniswapFeed, settings: Settings | None) -> Meant:
+    """What the settings say of the pair; a token counts where its market is on the pool's chain."""
+    if settings is None:
+        return Meant(feed.asset, feed.quote)
+    sides = {name: settings.assets[name] for name in (feed.asset, feed.quote) if name in settings.assets}
+    declared = {
+        name: asset.token.lower()
+        for name, asset in sides.items()
+        if asset.token is not None
+        and asset.reserve is not None
+        and settings.markets[asset.reserve].chain_id == feed.chain_id
+    }
+    symbols = {name: asset.symbol for name, asset in sides.items() if asset.symbol is not None}
+    return Meant(feed.asset, feed.quote, symbols, declared)
 
 
 def _told(feed: WrapperFeed, node: Node) -> Tell:

@@ -8,7 +8,9 @@ import numpy as np
 
 from oracle_adapters.anchor import BlockAnchor
 from oracle_adapters.feed import COLUMNS, Chunk, FeedSpec, Kind
+from oracle_adapters.pool_tokens import Meant, read_tokens
 from oracle_adapters.rpc import Block, Node
+from oracle_adapters.sampled import require_answer
 from oracle_adapters.uniswap_math import HIGHEST, LOWEST, sell
 from oracle_adapters.uniswap_v3 import Pool, read_pool
 from risk.artifact import Table
@@ -62,10 +64,15 @@ class PoolDepth(BlockAnchor):
         Of the pool, and of the token that is priced.
     since
         Unix seconds before which nothing is sampled; None for the last sampling time only.
+    meant
+        What the pool's tokens are held against.
     """
 
-    def __init__(self, spec: FeedSpec, node: Node, address: str, base: str, *, since: int | None) -> None:
+    def __init__(
+        self, spec: FeedSpec, node: Node, address: str, base: str, *, since: int | None, meant: Meant | None = None
+    ) -> None:
         self._spec, self._node, self._address, self._base, self._since = spec, node, address, base, since
+        self._meant = meant
 
     @property
     def spec(self) -> FeedSpec:
@@ -75,7 +82,7 @@ class PoolDepth(BlockAnchor):
     def facts(self) -> Mapping[str, str]:
         """The last final block, and the pool's fee and price there."""
         block = self._node.final_block()
-        pool = read_pool(self._node, self._address, self._base, block.number)
+        pool = self._read(block)
         return {"block": str(block.number), "fee": str(pool.curve.fee), "price": str(pool.price)}
 
     def fetch(self, start: int, stop: int) -> Iterator[Chunk]:
@@ -83,10 +90,13 @@ class PoolDepth(BlockAnchor):
 
         Raises
         ------
+        DataError
+            When the contract is no such pool.
         ReorganizedError
             When the chain was reorganised meanwhile.
         """
         top, block, interval = self._node.final_block(), self._node.block(0), self._spec.interval
+        require_answer(self._checked, self._node, self._spec, stop, top)
         since = top.time // interval * interval if self._since is None else self._since
         first = -(-max(start, since, block.time) // interval) * interval
         for time in range(first, min(stop, top.time + 1), interval):
@@ -97,7 +107,16 @@ class PoolDepth(BlockAnchor):
 
     def _sample(self, block: Block, time: int) -> Chunk:
         try:
-            rows = pool_levels(read_pool(self._node, self._address, self._base, block.number), time)
+            rows = pool_levels(self._read(block), time)
         except DataError:
             return Chunk(Kind.DEPTH, Table.from_rows(COLUMNS[Kind.DEPTH], ()), {"unanswered": 1})
         return Chunk(Kind.DEPTH, Table.from_rows(COLUMNS[Kind.DEPTH], rows))
+
+    def _read(self, block: Block) -> Pool:
+        return read_pool(self._node, self._address, self._base, block.number)
+
+    def _checked(self, block: Block) -> None:
+        tokens = read_tokens(self._node, self._address, self._base, block.number)
+        if self._meant is not None:
+            self._meant.refuse_others(self._node, self._address, self._base, tokens, block.number)
+        self._read(block)

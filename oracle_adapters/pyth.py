@@ -63,7 +63,7 @@ def read_pyth(node: Node, address: str, price_id: str, block: Block) -> PythPric
     if result.reason == NOT_FOUND:
         raise DataError(
             "the Pyth contract knows no such feed", file=f"contract {address}", field="price_id", value=price_id,
-            remedy="Feeds that nobody has brought there yet are unknown too",
+            remedy="Check the price id and the chain; a feed that nobody has brought there yet is unknown too",
         )  # fmt: skip
     price, confidence, exponent, published = result.value
     return PythPrice(_scaled(price, exponent), _scaled(confidence, exponent), exponent, published, block.time)
@@ -76,14 +76,11 @@ def pyth_prices(
 
     Left out and counted are prices ``stale``, older than `max_age` seconds at their block, as a contract that calls
     ``getPriceNoOlderThan`` would have been refused them; ``uncertain``, of a confidence above `max_confidence` as a
-    fraction of the price; and ``unanswered``, before the feed was there.
+    fraction of the price.
     """
 
     def read(block: Block) -> float | str:
-        try:
-            found = read_pyth(node, address, price_id, block)
-        except DataError:
-            return "unanswered"
+        found = read_pyth(node, address, price_id, block)
         if found.age > max_age:
             return "stale"
         if found.price > 0 and found.confidence > Decimal(max_confidence) * found.price:

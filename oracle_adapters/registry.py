@@ -42,7 +42,7 @@ def _open_sample(_: SampleFeed, settings: Settings, __: Path) -> list[Feed]:
 def _open_onchain(feed: OnChainFeed, settings: Settings, _: Path) -> list[Feed]:
     from oracle_adapters.onchain import open_onchain
 
-    return open_onchain(feed, settings.fetch)
+    return open_onchain(feed, settings.fetch, settings)
 
 
 def _open_exchange(feed: ExchangeFeed, settings: Settings, _: Path) -> list[Feed]:
@@ -68,6 +68,8 @@ OPENERS: Mapping[type, Opener] = MappingProxyType(
 
 PRICES = frozenset({Kind.PRICE})
 """Kinds of feeds that are edges of the graph of prices."""
+_OF_PRICES = PRICES | {Kind.SAFETY}
+"""Kinds of feeds that may be of a factor of a price, which is no asset."""
 
 
 def open_feeds(settings: Settings, root: Path, *, unreached: list[SourceError] | None = None) -> list[Feed]:
@@ -100,7 +102,7 @@ def open_feeds(settings: Settings, root: Path, *, unreached: list[SourceError] |
             continue
         feeds += opened
         for feed in opened:
-            if feed.spec.kind not in PRICES and feed.spec.base not in settings.assets:
+            if feed.spec.kind not in _OF_PRICES and feed.spec.base not in settings.assets:
                 raise SettingsError("no such asset", field=f"feeds.{number}.asset", value=feed.spec.base)
         decimals = getattr(declared, "decimals", None)
         edges += [Edge(_pair(feed), f"feeds.{number}", decimals) for feed in opened if feed.spec.kind in PRICES]

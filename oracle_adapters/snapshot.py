@@ -18,6 +18,7 @@ from oracle_adapters.prices import Prices, price_assets
 from oracle_adapters.quality import Check
 from oracle_adapters.quality.clamps import check_clamps
 from oracle_adapters.registry import composite_paths, open_feeds
+from oracle_adapters.safety import Lending, safety_checks
 from oracle_adapters.tables import read_book, read_changed_at, read_depth
 from risk.artifact import Table
 from risk.errors import DataError, RiskcalError, SourceError
@@ -42,6 +43,8 @@ READS = (
     *("parameters", "changed_at", "positions", "depth", "depth_lookback"),
 )
 """Settings that the snapshot depends on."""
+_NEAR = PriceFile | sample.SampleMarket
+"""Feeds that are no farther away than a store."""
 
 
 def build_snapshot(
@@ -88,7 +91,7 @@ def build_snapshot(
 
     def read(feed: Feed, stop: int) -> Chunk | None:
         try:
-            return collect(feed if store is None else _kept(feed, store), 0, stop)
+            return _collected(feed, store, stop)
         except RiskcalError as error:
             if unread is None:
                 raise
@@ -123,13 +126,16 @@ def build_snapshot(
     told = [(feed.spec, chunk.rows) for feed, chunk in read_all({Kind.ROUND}, instant + 1)]
     prices = price_assets(settings, paths, priced, instant, {spec.id: rows for spec, rows in told})
     assets = tuple(sorted({one.base for one in prices.series}))
-    declared = _declared(settings, root, instant, assets, prices.series)
+    declared = _declared(settings, root, instant, assets, prices.series, store)
     depth, seen = _depth(settings, venues, prices, instant, declared.depth)
     oracle, rules = oracle_facts(settings.oracles, told)
     behind = {feed.spec.id: chunk.rows for feed, chunk in read_all({Kind.AGGREGATOR}, instant + 1)}
     rules += [(spec.id, check_clamps(behind[spec.id], rows)) for spec, rows in told if spec.id in behind]
     derivatives = quoted_derivatives(quotes, instant)
-    rows = [*prices.checks, *declared.checks, *seen, *rules, *derivatives.checks]
+    moved = [(feed.spec, chunk.rows) for feed, chunk in read_all({Kind.SAFETY}, instant + 1)]
+    lending = Lending(settings, declared.in_force, declared.book, _in_usd(prices))
+    safety = safety_checks(moved, lending, paths) if moved else ()
+    rows = [*prices.checks, *declared.checks, *seen, *rules, *derivatives.checks, *safety]
     if unread is not None:
         unread |= lost
         rows += [(name, Check("read", Verdict.BAD, 0, mask(str(error)))) for name, error in lost.items()]
@@ -154,16 +160,33 @@ def build_snapshot(
     )
 
 
+def last_known(feeds: Iterable[Feed], store: Path) -> int | None:
+    """The instant that a run on a store takes for its as-of date, where nothing gives another; None for no datum."""
+    from oracle_adapters.store import Store
+
+    found = [
+        max(collect(feed).rows["known_at"].tolist(), default=None)
+        if isinstance(feed, _NEAR)
+        else Store(store).last_known(feed.spec)
+        for feed in feeds
+        if feed.spec.kind in (Kind.PRICE, Kind.DEPTH, *DERIVATIVES)
+    ]
+    return max((one for one in found if one is not None), default=None)
+
+
 def _depth(
     settings: Settings, venues: Sequence[Venue], prices: Prices, as_of: int, declared: Mapping[str, LiquidityCurve]
 ) -> tuple[Mapping[str, LiquidityCurve], Sequence[tuple[str, Check]]]:
     """Measured curves of assets in place of declared ones of the same pairs, and what is to be said of them."""
     if not venues:
         return declared, ()
-    closes = [one for one in (*prices.sources, *prices.series) if (one.quote, one.field) == (NUMERAIRE, "close")]
-    usd = {one.base: float(one.value[-1]) for one in closes if len(one) and one.value[-1] > 0} | {NUMERAIRE: 1.0}
-    age = settings.aggregation.maximum_depth_age
-    measured, checks = measured_depth(venues, usd, as_of, maximum_age=age, lookback=settings.depth_lookback)
+    measured, checks = measured_depth(
+        venues, _in_usd(prices), as_of,
+        maximum_age=settings.aggregation.maximum_depth_age,
+        lookback=settings.depth_lookback,
+        tolerance=settings.aggregation.depth_tolerance,
+        closes={one.base: one for one in _closes(prices)},
+    )  # fmt: skip
     measured = {pair: curve for pair, curve in measured.items() if curve.base in {one.base for one in prices.series}}
     if both := sorted(measured.keys() & declared.keys()):
         detail = f"curves are measured, which counts, and declared too, e.g. {both[0]}"
@@ -171,9 +194,32 @@ def _depth(
     return dict(sorted((dict(declared) | measured).items())), checks
 
 
+def _closes(prices: Prices) -> list[PriceSeries]:
+    """Closes in US dollars; of an asset its own come last."""
+    every = (*prices.sources, *prices.series)
+    return [one for one in every if (one.quote, one.field) == (NUMERAIRE, "close") and len(one)]
+
+
+def _in_usd(prices: Prices) -> dict[str, float]:
+    """US dollars of one unit by name."""
+    return {one.base: float(one.value[-1]) for one in _closes(prices) if one.value[-1] > 0} | {NUMERAIRE: 1.0}
+
+
+def _collected(feed: Feed, store: Path | None, stop: int) -> Chunk:
+    """Rows that were known before `stop`; of an oracle's safety a chain is asked for the last ones only."""
+    if store is not None:
+        return collect(_kept(feed, store), 0, stop)
+    if feed.spec.kind is Kind.SAFETY:
+        from oracle_adapters.sampled import SampledFigures
+
+        assert isinstance(feed, SampledFigures)  # noqa: S101 - the only feeds of their kind
+        return feed.last(stop - 1)
+    return collect(feed, 0, stop)
+
+
 def _kept(feed: Feed, folder: Path) -> Feed:
     """The feed as the store holds it; files and the sample are no farther away than the store."""
-    if isinstance(feed, PriceFile | sample.SampleMarket):
+    if isinstance(feed, _NEAR):
         return feed
     from oracle_adapters.store import Store, StoredFeed
 
@@ -200,7 +246,12 @@ class _Declared:
 
 
 def _declared(
-    settings: Settings, root: Path, as_of: int, assets: Sequence[str], series: Iterable[PriceSeries]
+    settings: Settings,
+    root: Path,
+    as_of: int,
+    assets: Sequence[str],
+    series: Iterable[PriceSeries],
+    store: Path | None,
 ) -> _Declared:
     """Parameters, dates, depth and positions from the files named, else from the sample where it is a feed."""
     sampled = any(isinstance(feed, SampleFeed) for feed in settings.feeds)
@@ -243,7 +294,9 @@ def _declared(
     bounds = {name: StepBound(b.step, b.relative, b.minimum_delay) for name, b in sorted(settings.bounds.items())}
     changed = {key: at for key, at in changed.items() if at <= as_of}
     said = _Declared(in_force, changed, bounds, depth, book, no_structure(), checks)
-    return said if all(m.state is None for m in settings.markets.values()) else _on_chain(said, settings, as_of, assets)
+    if all(market.state is None for market in settings.markets.values()):
+        return said
+    return _on_chain(said, settings, as_of, assets, store)
 
 
 def _check_in_force(values: ParameterSet, file: str) -> None:
@@ -259,11 +312,18 @@ def _check_in_force(values: ParameterSet, file: str) -> None:
         raise DataError(why, file=file, field=f"{line}{key}", value=str(value), remedy=remedy)
 
 
-def _on_chain(declared: _Declared, settings: Settings, as_of: int, assets: Sequence[str]) -> _Declared:
-    """What the chain says in place of what was declared of the same markets, and where the two differ."""
+def _on_chain(
+    declared: _Declared, settings: Settings, as_of: int, assets: Sequence[str], store: Path | None
+) -> _Declared:
+    """What the chain, or the store, says in place of what was declared of the same markets; and where they differ."""
+    from oracle_adapters.protocol_state.kept import kept_states
     from oracle_adapters.protocol_state.read import age, joined, read_states
+    from oracle_adapters.store import Store
 
-    states = read_states(settings, as_of, assets)
+    if store is None:
+        states = read_states(settings, as_of, assets)
+    else:
+        states = kept_states(Store(store), settings, as_of, assets)
     markets = {state.market for state in states}
     values = {key: value for key, value in declared.in_force.values.items() if key.market not in markets}
     changed = {key: at for key, at in declared.changed_at.items() if key.market not in markets}

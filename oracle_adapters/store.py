@@ -46,6 +46,11 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    @property
+    def folder(self) -> Path:
+        """Where it lives."""
+        return self._folder
+
     def append(
         self, spec: FeedSpec, rows: Table, *, since: int = 0, counted: Mapping[str, int] = MappingProxyType({})
     ) -> int:

@@ -1,25 +1,20 @@
-"""A Uniswap v3 pool: its time-weighted price, what it takes within an impact, and what moving its average costs."""
+"""A Uniswap v3 pool: its time-weighted price, and its liquidity by price."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-
-import numpy as np
 
 from oracle_adapters.contract_call import Call
 from oracle_adapters.feed import FeedSpec
+from oracle_adapters.pool_tokens import Meant, Tokens, read_tokens
 from oracle_adapters.rpc import Block, Node
 from oracle_adapters.sampled import SampledPrices
-from oracle_adapters.uniswap_math import HIGHEST, LARGEST_TICK, LOWEST, Curve, sell, sqrt_price_at
-from risk.errors import DataError, EvidenceError
-from risk.market import Impact, LiquidityCurve, Origin
+from oracle_adapters.uniswap_math import LARGEST_TICK, Curve, sell
+from risk.errors import DataError
 
 SLOT0 = "slot0()(uint160,int24,uint16,uint16,uint16,uint8,bool)"
 TICK = "ticks(int24)(uint128,int128,uint256,uint256,int56,uint160,uint32,bool)"
 OBSERVE = "observe(uint32[])(int56[],uint160[])"
-BLOCK_TIME = 12
-"""Seconds between blocks of Ethereum."""
 _WORD = 256
 
 
@@ -87,7 +82,7 @@ def read_pool(node: Node, address: str, base: str, block: int) -> Pool:
     DataError
         When the contract is no pool, or not one of the base token.
     """
-    first, base_decimals, quote_decimals = _tokens(node, address, base, block)
+    tokens = read_tokens(node, address, base, block)
     names = ("fee()(uint24)", "tickSpacing()(int24)", "liquidity()(uint128)")
     results = node.calls([Call(address, name) for name in (*names, SLOT0)], block)
     fee, spacing, liquidity = (int(result.value) for result in results[:3])
@@ -96,19 +91,7 @@ def read_pool(node: Node, address: str, base: str, block: int) -> Pool:
         raise DataError("the pool has no price yet", file=f"contract {address}")
     ticks = _ticks(node, address, spacing, block)
     curve = Curve(sqrt_price, tick, liquidity, fee, spacing, ticks)
-    return Pool(address, first, base_decimals, quote_decimals, curve)
-
-
-def _tokens(node: Node, address: str, base: str, block: int) -> tuple[bool, int, int]:
-    """Whether the base is token0, and the decimals of base and quote."""
-    calls = [Call(address, name) for name in ("token0()(address)", "token1()(address)")]
-    tokens = [str(one.value) for one in node.calls(calls, block)]
-    if base.lower() not in tokens:
-        raise DataError("the pool does not trade the token", file=f"contract {address}", field="base", value=base)
-    first = base.lower() == tokens[0]
-    ordered = tokens if first else tokens[::-1]
-    decimals = [int(one.value) for one in node.calls([Call(token, "decimals()(uint8)") for token in ordered], block)]
-    return first, decimals[0], decimals[1]
+    return Pool(address, tokens.base_is_token0, tokens.base_decimals, tokens.quote_decimals, curve)
 
 
 def _ticks(node: Node, address: str, spacing: int, block: int) -> dict[int, int]:
@@ -136,157 +119,44 @@ def mean_tick(node: Node, address: str, window: int, block: int) -> int:
 
     Raises
     ------
-    EvidenceError
-        When the pool keeps no observation that old: its cardinality was not raised, or it is younger.
+    DataError
+        When the contract is no pool, or keeps no observation that old: its cardinality was not raised, or it is
+        younger.
     """
     result = node.call(Call(address, OBSERVE, ([window, 0],)), block)
     if result.reason == "OLD":
-        raise EvidenceError(
-            f"the pool keeps no observations of {window} s",
+        raise DataError(
+            f"{result.call} failed: the pool keeps no observations of {window} s",
             file=f"contract {address}",
+            field="window",
+            value=window,
             remedy="Raise its cardinality with increaseObservationCardinalityNext, or take a shorter window",
         )
     (then, now), _ = result.values
     return int((now - then) // window)
 
 
-def pool_twap(spec: FeedSpec, node: Node, address: str, base: str, *, window: int, since: int = 0) -> SampledPrices:
-    """Samples of a pool's time-weighted price; ``unanswered`` where the pool keeps no observations that old."""
-    oriented: list[Pool] = []
+def pool_twap(
+    spec: FeedSpec, node: Node, address: str, base: str, *, window: int, since: int = 0, meant: Meant | None = None
+) -> SampledPrices:
+    """Samples of a pool's time-weighted price; ``unanswered`` where the pool keeps no observations that old.
 
-    def read(block: Block) -> float | str:
-        try:
-            tick = mean_tick(node, address, window, block.number)
-        except (DataError, EvidenceError):
-            return "unanswered"
-        if not oriented:
-            oriented.append(Pool(address, *_tokens(node, address, base, block.number), Curve(0, 0, 0, 0, 1, {})))
-        return oriented[0].price_at(tick)
+    Parameters
+    ----------
+    meant
+        What the pool's tokens are held against, once.
+    """
+    known: list[Tokens] = []
+
+    def read(block: Block) -> float:
+        tick = mean_tick(node, address, window, block.number)
+        if not known:
+            tokens = read_tokens(node, address, base, block.number)
+            if meant is not None:
+                meant.refuse_others(node, address, base, tokens, block.number)
+            known.append(tokens)
+        tokens = known[0]
+        empty = Curve(0, 0, 0, 0, 1, {})
+        return Pool(address, tokens.base_is_token0, tokens.base_decimals, tokens.quote_decimals, empty).price_at(tick)
 
     return SampledPrices(spec, node, read, since=since)
-
-
-def liquidity_curve(
-    pool: Pool, base: str, quote: str, *, usd_price: float, largest: float, points: int = 24, sell_base: bool = True
-) -> LiquidityCurve:
-    """Average impact, fee included, against size: exact sales through the pool at geometric sizes.
-
-    The curve ends where the pool runs out.
-
-    Parameters
-    ----------
-    base, quote
-        Names of the pool's base and quote.
-    usd_price
-        US dollars a base token.
-    largest
-        US dollars of the largest sale; the smallest is a ten-thousandth of it.
-    sell_base
-        Sell the base, or else buy it: then the curve is that of selling the quote for the base.
-
-    Raises
-    ------
-    EvidenceError
-        When the pool takes nothing in this direction.
-    """
-    unit = usd_price if sell_base else usd_price / pool.price
-    fair = pool.price if sell_base else 1 / pool.price
-    sizes: list[float] = []
-    impacts: list[float] = []
-    for size in np.geomspace(largest / 1e4, largest, points).tolist():
-        sold, got = (pool.sell_base if sell_base else pool.sell_quote)(size / unit)
-        whole = sold >= size / unit * (1 - 1e-9)
-        if not whole or not got:
-            break
-        sizes.append(size)
-        impacts.append(max(1 - got / (sold * fair), impacts[-1] if impacts else 0.0))
-    if not sizes:
-        raise EvidenceError("the pool takes nothing in this direction", field=f"{base}/{quote}", value=pool.address)
-    names = (base, quote) if sell_base else (quote, base)
-    return LiquidityCurve(*names, np.array(sizes), np.array(impacts), Impact.AVERAGE, Origin.MEASURED)
-
-
-@dataclass(frozen=True, slots=True)
-class Manipulation:
-    """The cheapest way to move a pool's time-weighted price that was found.
-
-    Attributes
-    ----------
-    move
-        Of the average, as a fraction.
-    blocks
-        For which the price is held away; the fewer, the further away it must be.
-    capital
-        Quote tokens that are brought to the pool at once.
-    cost
-        Quote tokens lost: each block, arbitrage takes what was paid above, or below, the price.
-    """
-
-    move: float
-    blocks: int
-    capital: float
-    cost: float
-
-    def safe_against(self, extractable: float, *, margin: float = 1.0) -> bool:
-        """Whether the cost is at least `margin` times what could be borrowed on the moved price, in quote tokens."""
-        return self.cost >= margin * extractable
-
-
-def manipulation_cost(pool: Pool, move: float, window: int, *, block_time: int = BLOCK_TIME) -> Manipulation:
-    """What it costs to move the average over a window by a fraction, up or down.
-
-    The average is of ticks: to move it by ``log(1 + move)`` over the window while the price is away for h seconds,
-    the price must be away by ``window / h`` times that. Each block it is held, arbitrage brings it back, and what
-    the sale lost against the price before is gone; nothing else is counted, so the cost is a lower bound for
-    somebody who must pay it, and none where nobody arbitrages. All holding times up to the window are tried.
-
-    Parameters
-    ----------
-    move
-        Above -1, not zero.
-    window
-        Seconds of the average.
-
-    Raises
-    ------
-    DataError
-        For a move that cannot be.
-    EvidenceError
-        When the pool cannot be moved so far at all: the end of its prices is reached in every holding time.
-    """
-    if not move > -1 or move == 0:
-        raise DataError("an average cannot move so", field="move", value=move)
-    ticks = math.log1p(move) / math.log(1.0001)
-    best: Manipulation | None = None
-    for blocks in range(1, max(window // block_time, 1) + 1):
-        away = ticks * window / min(blocks * block_time, window)
-        found = _push(pool, away if pool.base_is_token0 else -away)
-        if found is None:
-            continue
-        capital, lost = found
-        if best is None or blocks * lost < best.cost:
-            best = Manipulation(move, blocks, capital, blocks * lost)
-    if best is None:
-        raise EvidenceError("the pool has no price so far away", field="move", value=move)
-    return best
-
-
-def _push(pool: Pool, ticks: float) -> tuple[float, float] | None:
-    """Quote tokens' worth brought, and lost at the price before, to move the pool by so many ticks in one sale."""
-    curve = pool.curve
-    away = math.ceil(abs(ticks))
-    target = curve.tick + away if ticks > 0 else curve.tick - away
-    if abs(target) > LARGEST_TICK:
-        return None
-    limit = min(max(sqrt_price_at(target), LOWEST + 1), HIGHEST - 1)
-    down = ticks < 0
-    swap = sell(curve, 2**128, zero_for_one=down, limit=limit)
-    if swap.sqrt_price != limit:
-        return None
-    base_sold = down == pool.base_is_token0
-    base, quote = 10**pool.base_decimals, 10**pool.quote_decimals
-    if base_sold:
-        brought, got = swap.sold / base * pool.price, swap.bought / quote
-    else:
-        brought, got = swap.sold / quote, swap.bought / base * pool.price
-    return brought, brought - got

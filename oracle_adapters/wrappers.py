@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -132,19 +132,22 @@ Tell = Callable[[int], Wrapper]
 def wrapper_rates(
     spec: FeedSpec, node: Node, tell: Tell, *, cap: GrowthCap | None = None, since: int = 0
 ) -> SampledPrices:
-    """Samples of a wrapper's rate, with a cap as the oracle uses it; ``unanswered`` before the contract was there.
+    """Samples of a wrapper's rate, with a cap as the oracle uses it.
 
     How the wrapper tells its rate is found out once, at the first block at which it does.
     """
     known: list[Wrapper] = []
 
     def read(block: Block) -> float | str:
-        try:
-            if not known:
-                known.append(tell(block.number))
-            rate = read_rate(node, known[0], block.number)
-        except DataError:
-            return "unanswered"
+        if not known:
+            known.append(tell(block.number))
+        rate = read_rate(node, known[0], block.number)
         return float(rate if cap is None or block.time < cap.taken_at else cap.used(rate, block.time))
 
     return SampledPrices(spec, node, read, since=since)
+
+
+def headroom(node: Node, tell: Tell, cap: GrowthCap, block: Block) -> Mapping[str, float]:
+    """How far a cap lies above the rate at a block, as rows of `Kind.SAFETY` name it; nothing before it began."""
+    rate = read_rate(node, tell(block.number), block.number)
+    return {"headroom": cap.headroom(rate, block.time)} if block.time >= cap.taken_at else {}

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from risk.errors import UnitError
 from risk.market import NUMERAIRE
-from risk.setting_types import Address, Duration, Fraction, Model, Name
+from risk.setting_types import Address, Dollars, Duration, Fraction, Model, Name
 from risk.units import parse_instant
 
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)]
@@ -235,6 +235,12 @@ class UniswapFeed(SampledFeed):
         last sampling time only.
     window
         Time over which the price is averaged.
+    move
+        By this fraction the average is moved, up and down, where it is said what that costs.
+    borrowable
+        What could be borrowed on the price, in US dollars; counts where supply cap and positions do not tell.
+    block_time
+        Between two blocks of the chain: arbitrage brings a price back in the next one.
     """
 
     kind: Literal["uniswap_v3"]
@@ -242,6 +248,9 @@ class UniswapFeed(SampledFeed):
     token: Address
     data: Literal["price", "depth"] = "price"
     window: Duration = 1800
+    move: Annotated[Fraction, Field(gt=0)] = 0.2
+    borrowable: Dollars | None = None
+    block_time: Duration = 12
 
 
 class ExchangeFeed(Model):

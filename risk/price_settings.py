@@ -41,9 +41,12 @@ class Aggregation(Model):
         Fewer sources than this make an asset suspect: nothing confirms its prices.
     maximum_depth_age
         A book, or a pool's depth, that was seen longer than this before an instant is left out of the depth then.
+    depth_tolerance
+        So is one whose middle price is further from the price than this.
     """
 
     tolerance: Fraction = 0.05
     depeg: Fraction = 0.02
     minimum_sources: int = Field(default=1, ge=1)
     maximum_depth_age: Duration = 2 * 86400
+    depth_tolerance: Fraction = 0.10

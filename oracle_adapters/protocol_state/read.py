@@ -45,15 +45,24 @@ def read_states(settings: Settings, as_of: int, assets: Sequence[str]) -> list[M
     SourceError
         When a node cannot be asked, or keeps no state of the block.
     """
-    found = []
-    for market, declared in sorted(settings.markets.items()):
-        if (source := declared.state) is None:
-            continue
-        node = open_node(source.url_env, settings.fetch, chain_id=declared.chain_id, confirmations=source.confirmations)
-        block = node.block_at(as_of, low=source.first_block)
-        found.append(READERS[declared.protocol](market, settings, source, node, block, assets))
-        node.verify(block)
-    return found
+    return [
+        read_state(market, settings, as_of, assets)[0]
+        for market, declared in sorted(settings.markets.items())
+        if declared.state is not None
+    ]
+
+
+def read_state(market: str, settings: Settings, as_of: int, assets: Sequence[str]) -> tuple[MarketState, Block]:
+    """State of one market, and the last final block of its chain; see `read_states`."""
+    declared = settings.markets[market]
+    source = declared.state
+    assert source is not None  # noqa: S101 - of markets with a state only
+    node = open_node(source.url_env, settings.fetch, chain_id=declared.chain_id, confirmations=source.confirmations)
+    head = node.final_block()
+    block = node.block_at(as_of, low=source.first_block, high=head)
+    state = READERS[declared.protocol](market, settings, source, node, block, assets)
+    node.verify(block)
+    return state, head
 
 
 def age(state: MarketState, as_of: int) -> Check:

@@ -52,11 +52,12 @@ def feeds(source: Path, store: Path | None, as_of: str | None, *, as_json: bool)
     every = [*rows, *chains, *rates]
     _add_counted(start, every, snapshot.as_of)
     _add_later(start, every, snapshot.as_of)
+    safety = _safety(snapshot)
     others = _others(start, {row["feed"] for row in every})
     if as_json:
         options.print_json(
             {
-                "as_of": snapshot.as_of, "feeds": rows, "options": chains, "rates": rates,
+                "as_of": snapshot.as_of, "feeds": rows, "options": chains, "rates": rates, "safety": safety,
                 "oracles": _oracles(snapshot), "others": others, "quality": list(snapshot.quality.rows()),
             }
         )  # fmt: skip
@@ -77,6 +78,9 @@ def feeds(source: Path, store: Path | None, as_of: str | None, *, as_json: bool)
             page.print(screen.grid("Funding and open interest", _RATE_COLUMNS, map(_rate_line, rates)))
         if snapshot.oracle:
             page.print(screen.grid("Update rules of oracles", _ORACLE_COLUMNS, map(_oracle_line, _oracles(snapshot))))
+        if safety:
+            told = [(row["feed"], screen.worded(row["verdict"]), row["detail"]) for row in safety]
+            page.print(screen.grid("What it takes to move an oracle", ("Feed", "Verdict", "Detail"), told))
         if others:
             held = [
                 (one["feed"], one["kind"], wording.instant(one["last_known"]), f"{one['rows']:,}") for one in others
@@ -252,6 +256,12 @@ def _rate_line(row: dict[str, Any]) -> tuple[str | Text, ...]:
         wording.date(row["first"]), wording.date(row["last"]), _said(str, row["gaps"]),
         wording.duration(row["age"]), screen.worded(row["verdict"]), "; ".join(row["checks"]),
     )  # fmt: skip
+
+
+def _safety(snapshot: MarketSnapshot) -> list[dict[str, Any]]:
+    """What moving an average costs against what could be borrowed on it, and how far a cap is from binding."""
+    rows = (row for row in snapshot.quality.rows() if row["check"] in ("manipulation", "cap_headroom"))
+    return [{"feed": row["series"], **{name: row[name] for name in ("check", "verdict", "detail")}} for row in rows]
 
 
 def _count(snapshot: MarketSnapshot, name: str, check: str) -> int | None:

@@ -13,9 +13,10 @@ from reports.cli import options
 from risk.errors import InputError, SourceError, UnitError
 
 if TYPE_CHECKING:
-    from oracle_adapters.feed import FeedSpec
+    from oracle_adapters.feed import Feed, FeedSpec
     from oracle_adapters.fetching import Fetched, Observer
     from oracle_adapters.store import Store
+    from reports.chain import Start
 
 
 @click.command()
@@ -23,18 +24,22 @@ if TYPE_CHECKING:
 @options.store_option
 @click.option("--start", metavar="TIME", help="Fetch from then, whatever is held. Default: where each feed's rows end.")
 @click.option("--stop", metavar="TIME", help="Fetch what became known before then. Default: all there is.")
+@click.option("--as-of", "as_of", metavar="TIME", help="Fetch states of markets as of then. Default: a run's date.")
 @click.option("--workers", type=click.IntRange(1, 64), default=4, show_default=True, help="Feeds at a time.")
 @click.option("--import", "given", metavar="FILE", type=click.Path(path_type=Path), help="Add rows of a file instead.")
 @click.option("--export", "wanted", metavar="FILE", type=click.Path(path_type=Path), help="Write all rows to a file.")
 @options.json_option
 def fetch(
-    config: Path | None, store: Path | None, start: str | None, stop: str | None, workers: int,
+    config: Path | None, store: Path | None, start: str | None, stop: str | None, as_of: str | None, workers: int,
     given: Path | None, wanted: Path | None, *, as_json: bool,
 ) -> int:  # fmt: skip
     """Fetch what is new in every feed of CONFIG into a store; runs with these settings then read it from there.
 
     The store is that of --store, else of the settings' `store`. What came is kept whatever happens, and the next
     fetch goes on from there. Keys come from environment variables that the settings name.
+
+    The state of each market that declares one is fetched as of the date that a run takes: the settings' `as_of`, else
+    that of the last datum. For runs as of other dates give --as-of, once for each.
 
     --export writes all rows of the store, with all revisions, to a .parquet or .csv file; --import adds the rows
     of such a file. Both ask no source, and need no CONFIG where --store is given.
@@ -66,7 +71,23 @@ def fetch(
             kept, feeds, workers=workers, observe=observe,
             **{name: at for name, at in span.items() if at is not None},
         )  # fmt: skip
+        found += _states(began, kept, feeds, _instant(as_of, "--as-of"), observe)
     return _show(found, unreached, as_json=as_json)
+
+
+def _states(began: Start, kept: Store, feeds: Sequence[Feed], as_of: int | None, observe: Observer) -> list[Fetched]:
+    """States of markets into the store."""
+    from oracle_adapters.fetching import fetch_one
+    from oracle_adapters.protocol_state.kept import StateFeed
+    from oracle_adapters.snapshot import last_known
+
+    markets = [name for name, market in sorted(began.settings.markets.items()) if market.state is not None]
+    if markets and as_of is None:
+        as_of = began.as_of or _instant(began.settings.as_of, "as_of") or last_known(feeds, kept.folder)
+    if not markets or as_of is None:
+        return []
+    states = [StateFeed(name, began.settings, as_of) for name in markets]
+    return [fetch_one(kept, one, start=as_of, stop=as_of + 1, observe=observe) for one in states]
 
 
 def _instant(text: str | None, field: str) -> int | None:

@@ -11,11 +11,12 @@ from oracle_adapters.exchange.depth import book_curves
 from oracle_adapters.feed import COLUMNS, FeedSpec, Kind, collect
 from oracle_adapters.pool_depth import MOVES, PoolDepth, pool_levels
 from oracle_adapters.snapshot import build_snapshot
-from oracle_adapters.uniswap_v3 import liquidity_curve, read_pool
+from oracle_adapters.uniswap_v3 import read_pool
 from risk.artifact import Table
 from risk.depth import size_within_average
 from risk.market import Impact, Origin
 from tests.onchain.chains import Chain, own
+from tests.onchain.pool_curve import liquidity_curve
 from tests.onchain.test_pyth_wrappers import ETH
 from tests.onchain.test_settings import HOUR, declared, settings_of, url_env
 from tests.onchain.test_uniswap_v3 import made

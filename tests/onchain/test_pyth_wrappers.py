@@ -92,20 +92,22 @@ def test_samples_leave_out_what_a_contract_would_not_take(chain: Chain) -> None:
     check_feed(feed)
 
 
-def vault_of(chain: Chain, decimals: int = 6) -> tuple[Any, Any]:
+def vault_of(chain: Chain, decimals: int = 6, offset: int = 0) -> tuple[Any, Any]:
     token = chain.deploy(own("token"), "USDC", "USDC", decimals)
     vault = chain.deploy(own("vault"), token.address)
+    chain.send(vault.functions.setOffset(offset))
     chain.send(token.functions.mint(chain.accounts[0], 10**30))
     chain.send(token.functions.approve(vault.address, 10**30))
     chain.send(vault.functions.deposit(10 ** (decimals + 3), chain.accounts[0]))
     return vault, token
 
 
-@pytest.mark.parametrize("decimals", [6, 18])
-def test_a_vaults_rate_is_what_was_given_to_it(chain: Chain, decimals: int) -> None:
-    """A thousand shares, and after a gift of 25 tokens a rate of 1.025; before it, one."""
-    vault, token = vault_of(chain, decimals)
+@pytest.mark.parametrize(("decimals", "offset"), [(6, 0), (18, 0), (6, 12), (8, 10)])
+def test_a_vaults_rate_is_what_was_given_to_it(chain: Chain, decimals: int, offset: int) -> None:
+    """A thousand shares, and after a gift of 25 tokens a rate of 1.025; before it, one: shares of 18 digits, too."""
+    vault, token = vault_of(chain, decimals, offset)
     node, before = chain.node(), chain.number
+    assert vault.functions.decimals().call() == decimals + offset
     chain.send(token.functions.mint(vault.address, 25 * 10**decimals))
     wrapper = erc4626(node, vault.address, chain.number)
     assert read_rate(node, wrapper, chain.number) == Fraction(1025, 1000)

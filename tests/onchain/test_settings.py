@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,17 @@ import pytest
 from oracle_adapters import onchain
 from oracle_adapters.feed import collect, price_series
 from oracle_adapters.fetching import Status, fetch_all
+from oracle_adapters.onchain import open_onchain
 from oracle_adapters.registry import OPENERS, open_feeds
 from oracle_adapters.rpc import ChainMismatchError
 from oracle_adapters.sampled import SampledPrices
 from oracle_adapters.snapshot import build_snapshot
 from oracle_adapters.store import Store
 from oracle_adapters.transport import Manners
-from risk.errors import SettingsError
-from risk.feed_settings import ChainlinkFeed
+from risk.errors import DataError, SettingsError
+from risk.feed_settings import ChainlinkFeed, UniswapFeed
 from risk.market import MarketSnapshot, Verdict
-from risk.settings import Settings, read_settings
+from risk.settings import Fetch, Settings, read_settings
 from tests.factories import _SETTINGS
 from tests.onchain.chains import AnvilChain, Chain, own
 from tests.onchain.commands import URL_ENV, Commands
@@ -125,8 +127,9 @@ def test_wrappers_tell_their_rate_as_declared(chain: Chain, url_env: str, rate: 
     cap = {"ratio": "1", "taken_at": str(np.datetime64(taken_at, "s")), "growth": "5%"}
     for capped in (False, True):
         feed = declared(chain, url_env, "wrapper", "WSTETH", "USD", vault.address, **more)
-        (opened,) = open_feeds(settings_of([feed | ({"cap": cap} if capped else {})]), tmp_path)
-        rows = collect(opened).rows
+        opened = open_feeds(settings_of([feed | ({"cap": cap} if capped else {})]), tmp_path)
+        assert len(opened) == 1 + capped
+        rows = collect(opened[0]).rows
         assert rows["value"][0] == 1.0
         block = chain.node().block_at(int(rows["observed_at"][-1]))
         limit = float(1 + Fraction(5, 100) * (block.time - taken_at) / (365 * 86_400))
@@ -279,3 +282,100 @@ def test_a_feed_of_the_settings_becomes_prices(
     wrong = chainlink.model_copy(update={"chain_id": 1})
     with pytest.raises(ChainMismatchError, match="Expected 1"):
         collect(opener(wrong, settings, repository)[0])
+
+
+def refused(feed: dict[str, Any], tmp_path: Path, **more: Any) -> str:
+    """What the fetch of a wrong feed says: refused, nothing kept; and a run without a store says the same."""
+    feeds = [feed]
+    if feed.get("data") == "depth":  # no price by itself
+        tmp_path.mkdir(exist_ok=True)
+        (tmp_path / "p.csv").write_text("time,close\n2023-11-01,2000\n2023-11-02,2001\n")
+        feeds.append({"kind": "files", "asset": "ETH", "path": "p.csv"})
+    settings = settings_of(feeds, **more)
+    opened = [one for one in open_feeds(settings, tmp_path) if not one.spec.source.startswith("files:")]
+    found = fetch_all(Store(tmp_path / "kept"), opened)[0]
+    assert (found.status, found.added) == (Status.REFUSED, 0)
+    assert isinstance(found.error, DataError)
+    with pytest.raises(DataError) as caught:
+        build_snapshot(settings, root=tmp_path)
+    assert caught.value.exit_code == 2
+    assert str(caught.value) == str(found.error)
+    assert found.spec.id in str(found.error)
+    return str(found.error)
+
+
+WRONG: list[tuple[str, str, dict[str, Any], str, str]] = [
+    ("pyth", "account", {"price_id": ETH}, r"getPriceUnsafe\(0xff.*01\) failed: no contract answers", "address"),
+    ("pyth", "token", {"price_id": ETH}, r"getPriceUnsafe\(", "address"),
+    ("pyth", "pyth", {"price_id": "0x" + "cd" * 32}, "price_id: .*no such feed|no such feed.*cdcd", "price id"),
+    ("wrapper", "account", {"rate": "erc4626"}, r"decimals\(\) failed: no contract answers", "address"),
+    ("wrapper", "token", {"rate": "erc4626"}, r"asset\(\) failed", "address"),
+    ("wrapper", "account", {"rate": "wsteth"}, r"stEthPerToken\(\) failed: no contract answers", "address"),
+    ("wrapper", "token", {"rate": "function", "function": "getRate"}, r"getRate\(\) failed", "address"),
+    ("uniswap_v3", "account", {}, r"observe\(.*failed: no contract answers", "address"),
+    ("uniswap_v3", "token", {}, r"observe\(.*failed", "address"),
+    ("uniswap_v3", "pool", {"window": "300d"}, r"observe\(.*no observations of 25920000 s", "shorter window"),
+    ("uniswap_v3", "pool", {"token": "0x" + "1" * 40}, "does not trade the token", "Check the addresses"),
+    ("uniswap_v3", "account", {"data": "depth"}, r"token0\(\) failed: no contract answers", "address"),
+]
+
+
+@pytest.mark.parametrize(("kind", "place", "more", "said", "remedy"), WRONG)
+def test_a_wrong_contract_is_refused_by_name(
+    chain: Chain, url_env: str, tmp_path: Path, kind: str, place: str, more: dict[str, Any], said: str, remedy: str
+) -> None:
+    """Contract, function, reason and remedy; in the fetch already, not as a feed that the store does not hold."""
+    pool, base, _ = made(chain, inverted=False)
+    places = {"account": chain.accounts[4], "token": base.address, "pool": pool.address}
+    places["pyth"] = chain.deploy(own("pyth")).address
+    for _ in range(4):
+        chain.warp(HOUR)
+    if kind == "uniswap_v3":
+        more = {"token": base.address} | more
+    feed = declared(chain, url_env, kind, "ETH", "USD", places[place], **more)
+    message = refused(feed, tmp_path)
+    assert re.search(said, message), message
+    assert remedy.lower() in message.lower()
+    assert f"contract {places[place]}" in message
+
+
+def test_a_contract_that_came_later_is_no_wrong_one(chain: Chain, url_env: str, tmp_path: Path) -> None:
+    """As of a date before it was there it is counted; one that is gone by now keeps its past."""
+    pyth, start = chain.deploy(own("pyth")), chain.now()
+    feed = declared(
+        chain, url_env, "pyth", "ETH", "USD", pyth.address, price_id=ETH, start=str(np.datetime64(start, "s"))
+    )
+    for _ in range(3):
+        chain.warp(HOUR)
+    chain.send(pyth.functions.set_price(bytes.fromhex(ETH[2:]), 2000 * 10**8, 10**6, -8, chain.now()))
+    chain.warp(HOUR)
+    (opened,) = open_feeds(settings_of([feed]), tmp_path)
+    early = collect(opened, 0, start + 2 * HOUR)
+    assert (len(early.rows), early.counted["unanswered"] >= 1) == (0, True)
+    assert len(collect(opened).rows) == 1
+
+
+@pytest.mark.parametrize("data", ["price", "depth"])
+def test_a_pool_whose_tokens_are_others_is_refused(chain: Chain, url_env: str, tmp_path: Path, data: str) -> None:
+    """By symbols, and by the declared token; of tokens whose symbols tell nothing it is let through."""
+    for symbols, swap, said in (
+        (("WETH", "USDC"), True, "prices ETH in USD, and its token is the pool's USDC"),
+        (("WETH", "USDC"), False, ""),
+        (("ETH", "X"), True, "the pool's second token is ETH"),
+        (("X", "DAI"), True, "its token is the pool's DAI"),
+        (("X", "Y"), True, ""),
+    ):
+        pool, base, quote = made(chain, inverted=False, symbols=symbols)
+        for _ in range(4):
+            chain.warp(HOUR)
+        token = (quote if swap else base).address
+        feed = declared(chain, url_env, "uniswap_v3", "ETH", "USD", pool.address, token=token, data=data)
+        if said:
+            assert said in refused(feed, tmp_path / symbols[0])
+        else:
+            assert len(collect(open_onchain(UniswapFeed.model_validate(feed), Fetch())[0]).rows)
+    told = {"ETH": {"asset_class": "large_cap", "reserve": "comet", "token": "0x" + "2" * 40}}
+    where = {"comet": {"protocol": "compound_v3", "chain_id": chain.web3.eth.chain_id}}
+    message = refused(feed, tmp_path / "declared", assets=told, markets=where)
+    assert "assets.ETH.token" in message
+    assert "not the one that the settings declare" in message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -10,11 +11,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from oracle_adapters.fetching import Fetched, Status, fetch_one
+from oracle_adapters.interchange import export_rows, import_rows
 from oracle_adapters.protocol_state import read
+from oracle_adapters.protocol_state.kept import StateFeed
 from oracle_adapters.snapshot import build_snapshot
+from oracle_adapters.store import Store
+from reports.chain import Start
+from reports.cli import fetch as fetch_module
 from risk.artifact import Artifact
-from risk.errors import EvidenceError, SettingsError
+from risk.errors import DataError, EvidenceError, SettingsError
 from risk.market import MarketSnapshot, Origin, StepBound, Verdict
 from risk.parameters import Key
 from risk.settings import Settings
@@ -40,6 +48,9 @@ class Setting:
     def settings(self, chain_id: int = 31337, **parts: Any) -> Settings:
         state = {"url_env": "TEST_NODE_URL", "contract": self.comet.address, "confirmations": 0}
         state |= parts.pop("state", {})
+        bars = [
+            {"kind": "files", "asset": name, "path": "prices.csv"} for name in ("ETH", "USDC", "BTC", "LINK", "WSTETH")
+        ]
         return make_settings(
             markets={"comet": {"protocol": "compound_v3", "chain_id": chain_id, "state": state}},
             assets={
@@ -47,10 +58,7 @@ class Setting:
                 "USDC": {"asset_class": "stable", "token": USDC, "decimals": 6, "peg": "USD", "backing": "fiat"},
                 **{name: {"asset_class": "large_cap"} for name in ("BTC", "LINK", "WSTETH")},
             },
-            feeds=[
-                {"kind": "files", "asset": name, "path": "prices.csv"}
-                for name in ("ETH", "USDC", "BTC", "LINK", "WSTETH")
-            ],
+            feeds=parts.pop("feeds", bars),
             **parts,
         )
 
@@ -188,3 +196,119 @@ def test_a_missing_url_names_the_variable(setting: Setting, monkeypatch: pytest.
 def test_another_chain_is_refused(setting: Setting) -> None:
     with pytest.raises(SettingsError, match="another chain"):
         setting.build(setting.chain.now(), chain_id=1)
+
+
+DEAD = "http://127.0.0.1:9"
+
+
+def keep(setting: Setting, as_of: int, store: str = "kept", **parts: Any) -> Fetched:
+    feed = StateFeed("comet", setting.settings(**parts), as_of)
+    return fetch_one(Store(setting.folder / store), feed, start=as_of, stop=as_of + 1)
+
+
+def from_store(setting: Setting, as_of: int, store: str = "kept", **parts: Any) -> MarketSnapshot:
+    return build_snapshot(setting.settings(**parts), root=setting.folder, as_of=as_of, store=setting.folder / store)
+
+
+def test_a_store_needs_no_node(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At any instant from the block to the date asked for it is what the chain says; beyond, it says how to get it."""
+    chain = setting.chain
+    setting.govern(8250)
+    chain.send(setting.comet.functions.supplyTo(chain.accounts[1], WETH, 3 * 10**18))
+    chain.send(setting.comet.functions.supplyTo(chain.accounts[2], WETH, 7 * 10**18 + 1))
+    block = chain.now()
+    chain.warp(3 * DAY)
+    setting.govern(8000)
+    instants = (block, block + DAY, block + 2 * DAY)
+    live = {at: setting.build(at).artifact().content_hash for at in instants}
+    assert keep(setting, block + 2 * DAY).status is Status.GOOD
+    assert keep(setting, block + 2 * DAY).added == 0, "the same again is nothing new"
+    monkeypatch.setenv("TEST_NODE_URL", DEAD)
+    assert {at: from_store(setting, at).artifact().content_hash for at in instants} == live
+    for at in (block - 1, block + 2 * DAY + 1):
+        with pytest.raises(DataError, match=r"does not hold the state.*riskcal fetch with --as-of 20\d\d-") as caught:
+            from_store(setting, at)
+        assert caught.value.exit_code == 2
+    other = Setting(chain, chain.at(own("comet"), chain.accounts[5]), setting.folder)
+    with pytest.raises(DataError, match=r"does not hold the state"):
+        from_store(other, block)
+
+
+def test_a_file_carries_a_state(setting: Setting) -> None:
+    chain = setting.chain
+    setting.govern(8250)
+    chain.send(setting.comet.functions.supplyTo(chain.accounts[1], WETH, 3 * 10**18))
+    at = chain.now()
+    keep(setting, at)
+    expected = from_store(setting, at).artifact().content_hash
+    for suffix in ("parquet", "csv"):
+        export_rows(Store(setting.folder / "kept"), setting.folder / f"rows.{suffix}")
+        import_rows(Store(setting.folder / suffix), setting.folder / f"rows.{suffix}")
+        assert from_store(setting, at, suffix).artifact().content_hash == expected
+
+
+def test_a_state_of_the_last_block_covers_its_own_date_only(setting: Setting) -> None:
+    """A date beyond the chain's end may get blocks yet; a state asked for again then is another."""
+    setting.govern(8250)
+    now = setting.chain.now()
+    keep(setting, now + DAY)
+    assert from_store(setting, now + DAY).in_force.get(FACTOR) == bps(8250)
+    with pytest.raises(DataError, match="does not hold"):
+        from_store(setting, now + DAY // 2)
+    setting.govern(8000)
+    keep(setting, now + DAY)
+    assert from_store(setting, now + DAY).in_force.get(FACTOR) == bps(8000)
+    with pytest.raises(DataError, match="does not hold"):
+        from_store(setting, now + DAY // 2)
+
+
+def test_a_block_that_says_something_else_is_refused(setting: Setting) -> None:
+    before = setting.chain.snapshot()
+    setting.govern(8250)
+    at = setting.chain.now()
+    assert keep(setting, at).status is Status.GOOD
+    setting.chain.revert(before)
+    setting.govern(7000)
+    assert setting.chain.now() == at
+    found = keep(setting, at)
+    assert found.status is Status.REFUSED
+    assert "two values became known at one instant" in str(found.error)
+
+
+def test_accounts_without_a_price_are_left_out_of_a_kept_state(setting: Setting) -> None:
+    """ETH has no bar by then, on chain and in the store alike."""
+    chain = setting.chain
+    setting.govern(8250)
+    chain.send(setting.comet.functions.supplyTo(chain.accounts[1], WETH, 3 * 10**18))
+    at = chain.now()
+    (setting.folder / "late.csv").write_text("time,close\n2033-01-01,1\n2033-01-02,1\n")
+    feeds = [
+        {"kind": "files", "asset": name, "path": "late.csv" if name == "ETH" else "prices.csv"}
+        for name in ("ETH", "USDC", "BTC", "LINK", "WSTETH")
+    ]
+    settings = setting.settings(feeds=feeds)
+    store = Store(setting.folder / "kept")
+    assert fetch_one(store, StateFeed("comet", settings, at), start=at, stop=at + 1).status is Status.GOOD
+    live = build_snapshot(settings, root=setting.folder, as_of=at)
+    kept = build_snapshot(settings, root=setting.folder, as_of=at, store=setting.folder / "kept")
+    assert live.book is kept.book is None
+    assert said(live, "unpriced") == said(kept, "unpriced") != []
+    assert said(live, "positions") == said(kept, "positions")
+
+
+def test_the_command_fetches_a_state_and_runs_on_it(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`riskcal fetch` takes the date that a run takes, and then the run needs no node."""
+    setting.govern(8250)
+    setting.chain.warp(40 * DAY)
+    began = Start(b"", setting.settings(store="kept"), setting.folder)
+    monkeypatch.setattr(Start, "from_config", lambda *_, **__: began)
+    ran = CliRunner().invoke(fetch_module.fetch, ["x.toml", "--json"], standalone_mode=False)
+    assert ran.return_value == 0, ran
+    (row,) = [row for row in json.loads(ran.output)["feeds"] if row["kind"] == "state"]
+    assert (row["status"], row["feed"].partition("@")[0]) == ("good", "comet/compound_v3")
+    expected = setting.build()
+    monkeypatch.setenv("TEST_NODE_URL", DEAD)
+    kept = build_snapshot(began.settings, root=setting.folder)
+    assert kept.in_force.get(FACTOR) == bps(8250)
+    assert kept.as_of == expected.as_of
+    assert kept.artifact().content_hash == expected.artifact().content_hash

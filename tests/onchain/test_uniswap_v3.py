@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from web3.utils.address import get_create_address
 
 from oracle_adapters.feed import FeedSpec, Kind, collect
+from oracle_adapters.manipulation import manipulation_cost
 from oracle_adapters.uniswap_math import HIGHEST, LOWEST, Curve, sell, sqrt_price_at
 from oracle_adapters.uniswap_v3 import (
     Pool,
-    liquidity_curve,
-    manipulation_cost,
     mean_tick,
     pool_twap,
     read_pool,
@@ -23,6 +23,7 @@ from oracle_adapters.uniswap_v3 import (
 from risk.errors import DataError, EvidenceError
 from tests.onchain.chains import STEP, AnvilChain, Chain, own
 from tests.onchain.deploy import Uniswap
+from tests.onchain.pool_curve import liquidity_curve
 from tests.oracle_adapters.contract import check_feed
 
 SPACING = 60
@@ -100,7 +101,7 @@ def test_the_average_is_that_of_the_pools_ticks(real_chain: AnvilChain, market: 
             tick = market.pool.functions.slot0().call(block_identifier=n)[1]
             seconds[max(block.time - (now - window), 0) :] = tick
     assert mean_tick(node, market.pool.address, window, number) == math.floor(seconds.mean())
-    with pytest.raises(EvidenceError, match="no observations of 1000000 s"):
+    with pytest.raises(DataError, match="no observations of 1000000 s"):
         mean_tick(node, market.pool.address, 10**6, number)
     spec = FeedSpec(Kind.PRICE, "ETH", "USDC", "uniswap", 60)
     feed = pool_twap(spec, node, market.pool.address, market.base.address, window=120)
@@ -137,9 +138,12 @@ def test_a_sale_beyond_the_pool_ends_the_curve(real_chain: AnvilChain) -> None:
     assert curve.impact[-1] < 0.1
 
 
-def made(chain: Chain, *, inverted: bool) -> tuple[Any, Any, Any]:
+def made(chain: Chain, *, inverted: bool, symbols: tuple[str, str] = ("A", "B")) -> tuple[Any, Any, Any]:
     """Our own pool with a wide and a narrow position at a price of 2000, its base and its quote."""
-    tokens = [chain.deploy(own("token"), name, name, 18) for name in ("A", "B")]
+    sender, nonce = chain.accounts[0], chain.web3.eth.get_transaction_count(chain.accounts[0])
+    places = [int(get_create_address(sender, nonce + n), 16) for n in range(2)]
+    named = symbols if (places[0] < places[1]) is not inverted else symbols[::-1]
+    tokens = [chain.deploy(own("token"), name, name, 18) for name in named]
     token0, token1 = sorted(tokens, key=lambda one: int(one.address, 16))
     base, quote = (token1, token0) if inverted else (token0, token1)
     tick = -76_013 if inverted else 76_012
@@ -225,8 +229,6 @@ def test_moving_an_average_costs_what_the_formula_says(move: float) -> None:
     found = manipulation_cost(FLAT, move, window)
     assert found.blocks == blocks
     assert found.cost == pytest.approx(cost, rel=2e-3), "a tick is rounded away from the price"
-    assert found.safe_against(found.cost / 2, margin=2)
-    assert not found.safe_against(found.cost, margin=1.01)
 
 
 def test_a_longer_average_costs_more_and_an_impossible_move_is_refused() -> None:

@@ -1,36 +1,42 @@
-"""Every adapter that speaks HTTP against every way in which an answer goes wrong.
+"""Every adapter that speaks HTTP against every way in which an answer goes wrong: one table.
 
-An adapter is one line in `ADAPTERS`. Its clean fetch takes at least three requests.
+An adapter is one column of `MATRIX` and an entry among the products, or the smallest adapter of the tests.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from oracle_adapters.feed import Feed
 from oracle_adapters.fetching import Status, fetch_one
 from oracle_adapters.store import Store
 from risk.errors import SourceError
+from tests.onchain.chains import InProcessChain
 from tests.oracle_adapters import json_bars
 from tests.oracle_adapters.contract import check_feed
-from tests.oracle_adapters.faults import Answer, FaultyServer, Spoil
+from tests.oracle_adapters.faults import FaultyServer, Spoil
+from tests.oracle_adapters.products import Product, of_exchanges, on_chain
 
-
-@dataclass(frozen=True)
-class Adapter:
-    """How to open a feed on a server, and what that server answers. Manners are short: a time limit below 1 s."""
-
-    name: str
-    open: Callable[[str], Feed]
-    answer: Answer
-
-
-ADAPTERS = [Adapter("json-bars", json_bars.open_feed, json_bars.answer)]
+MATRIX = """
+                      json-bars chainlink rounds pyth  wrapper uniswap pool-depth bars  funding options
+timeout               again     again     again  again again   again   again      again again   again
+reset                 again     again     again  again again   again   again      again again   again
+429 with Retry-After  again     again     again  again again   again   again      again again   again
+500                   again     again     again  again again   again   again      again again   again
+truncated body        again     again     again  again again   again   again      again again   again
+cut JSON              again     again     again  again again   again   again      again again   again
+HTML for JSON         said      said      said   said  said    said    said       said  said    said
+403                   said      said      said   said  said    said    said       said  said    said
+node behind head      no-head   behind    behind behind behind behind  behind     no-head no-head no-head
+"""
+"""Fault by adapter: asked ``again`` within the budget; ``said`` at once; the node is ``behind``; ``no-head``: the
+source has no head that it could be behind of."""
+BEHIND = "node behind head"
+Clean = Callable[[str], tuple[str, int]]
 
 SAID = {
     Spoil.TIMEOUT: "timed out",
@@ -42,62 +48,134 @@ SAID = {
     Spoil.HTML: "answered with HTML where JSON was due",
     Spoil.FORBIDDEN: "HTTP 403",
 }
-FINAL = (Spoil.HTML, Spoil.FORBIDDEN)
-"""What is not asked for again."""
+CCXT = ("bars", "funding", "options")
+SAID_BY_CCXT = {Spoil.TRUNCATED: "HTTP 200: .* GET"}
+"""What ccxt makes of a body that ends early, and no more is known then: that it is asked again is due all the same."""
 
 
-@pytest.fixture(params=ADAPTERS, ids=lambda adapter: adapter.name)
-def adapter(request: pytest.FixtureRequest) -> Adapter:
-    return request.param
+def cells() -> dict[tuple[str, str], str]:
+    """What is due, by fault and adapter."""
+    head, *lines = MATRIX.strip("\n").splitlines()
+    columns = head.split()
+    found = {}
+    for line in lines:
+        fault, dues = line[:22].strip(), line[22:].split()
+        found |= {(fault, column): due for column, due in zip(columns, dues, strict=True)}
+    return found
 
 
-def clean_hash(adapter: Adapter, folder: Path) -> str:
-    with FaultyServer(adapter.answer) as server:
-        feed, store = adapter.open(server.url), Store(folder / "clean")
-        found = fetch_one(store, feed)
-        assert found.status is Status.GOOD
-        assert found.added > 0
-        assert len(server.requests) >= 3
-        return store.content_hash(feed.spec)
+CELLS = cells()
+COLUMNS = list(dict.fromkeys(column for _, column in CELLS))
 
 
-def test_the_adapter_is_a_feed(adapter: Adapter) -> None:
-    with FaultyServer(adapter.answer) as server:
-        check_feed(adapter.open(server.url))
+@pytest.fixture(scope="module")
+def products() -> Iterator[Mapping[str, Product]]:
+    patch, chain = pytest.MonkeyPatch(), InProcessChain()
+    found = {"json-bars": Product(json_bars.open_feed, json_bars.answer), **of_exchanges()}
+    yield found | on_chain(chain, patch.setenv)
+    patch.undo()
+    chain.close()
 
 
+@pytest.fixture(scope="module")
+def clean(products: Mapping[str, Product], tmp_path_factory: pytest.TempPathFactory) -> Clean:
+    """Content hash of a fetch without faults, and its requests, by adapter."""
+
+    @cache
+    def fetched(name: str) -> tuple[str, int]:
+        product, store = products[name], Store(tmp_path_factory.mktemp(name))
+        with FaultyServer(product.answer) as server:
+            feed = product.open(server.url)
+            found = fetch_one(store, feed)
+            assert found.status is Status.GOOD, found.error
+            assert found.added > 0
+            return store.content_hash(feed.spec), len(server.requests)
+
+    return fetched
+
+
+def test_no_cell_is_absent(products: Mapping[str, Product]) -> None:
+    assert set(CELLS) == {(fault, name) for fault in (*map(str, Spoil), BEHIND) for name in products}
+    for (fault, name), due in CELLS.items():
+        if fault == BEHIND:
+            assert due == ("no-head" if products[name].node is None else "behind")
+        else:
+            assert due in ("again", "said")
+
+
+@pytest.mark.parametrize("name", [one for one in COLUMNS if one not in ("funding", "options", "pool-depth")])
+def test_the_adapter_is_a_feed(products: Mapping[str, Product], name: str) -> None:
+    with FaultyServer(products[name].answer) as server:
+        check_feed(products[name].open(server.url))
+
+
+@pytest.mark.parametrize("name", COLUMNS)
 @pytest.mark.parametrize("how", Spoil)
-def test_a_fault_that_passes(adapter: Adapter, how: Spoil, tmp_path: Path) -> None:
-    expected, store = clean_hash(adapter, tmp_path), Store(tmp_path / "store")
-    with FaultyServer(adapter.answer) as server:
-        feed = adapter.open(server.url)
-        server.spoil(how, first=1)
+def test_a_fault_that_passes(
+    products: Mapping[str, Product], clean: Clean, name: str, how: Spoil, tmp_path: Path
+) -> None:
+    product, (expected, requests) = products[name], clean(name)
+    due, store = CELLS[how, name], Store(tmp_path)
+    with FaultyServer(product.answer) as server:
+        feed = product.open(server.url)
+        server.spoil(how, first=min(1, requests - 1))
         found = fetch_one(store, feed)
-        if how in FINAL:
+        if due == "said":
             assert found.status is Status.UNREACHED
             found = fetch_one(store, feed)
         assert found.status is Status.GOOD, found.error
     assert store.content_hash(feed.spec) == expected
 
 
+@pytest.mark.parametrize("name", COLUMNS)
 @pytest.mark.parametrize("how", Spoil)
-def test_a_fault_that_stays(adapter: Adapter, how: Spoil, tmp_path: Path) -> None:
-    expected, store = clean_hash(adapter, tmp_path), Store(tmp_path / "store")
-    with FaultyServer(adapter.answer) as server:
-        feed = adapter.open(server.url)
-        server.spoil(how, first=2, times=None)
+def test_a_fault_that_stays(
+    products: Mapping[str, Product], clean: Clean, name: str, how: Spoil, tmp_path: Path
+) -> None:
+    product, (expected, requests) = products[name], clean(name)
+    due, store = CELLS[how, name], Store(tmp_path)
+    with FaultyServer(product.answer) as server:
+        feed = product.open(server.url)
+        server.spoil(how, first=min(2, requests - 1), times=None)
         found = fetch_one(store, feed)
-        assert found.status is Status.UNREACHED
+        assert found.status is Status.UNREACHED, found.error
         assert isinstance(found.error, SourceError)
         said = str(found.error)
-        assert re.search(SAID[how], said), said
-        assert ("tries" in said) is (how not in FINAL), said
+        assert re.search(SAID_BY_CCXT.get(how, SAID[how]) if name in CCXT else SAID[how], said), said
+        assert ("tries" in said) is (due == "again"), said
         assert "sesame" not in said
         assert found.error.exit_code == 3
         server.heal()
         found = fetch_one(store, feed)
         assert found.status is Status.GOOD, found.error
     assert store.content_hash(feed.spec) == expected
+
+
+@pytest.mark.parametrize("name", [one for one in COLUMNS if CELLS[BEHIND, one] == "behind"])
+def test_a_node_that_fell_behind(products: Mapping[str, Product], clean: Clean, name: str, tmp_path: Path) -> None:
+    """After a whole fetch, and before one: what it lacks it says, and when it has caught up the hash is the same."""
+    product, (expected, _) = products[name], clean(name)
+    node = product.node
+    assert node is not None
+    store, early = Store(tmp_path / "whole"), Store(tmp_path / "early")
+    with FaultyServer(product.answer) as server:
+        try:
+            assert fetch_one(store, product.open(server.url)).status is Status.GOOD
+            node.head = node.chain.number - 6
+            feed = product.open(server.url)
+            found = fetch_one(store, feed)
+            assert found.status is Status.UNREACHED
+            assert re.search(r"has no block \d+\. Wait until the node is in sync", str(found.error)), found.error
+            assert "sesame" not in str(found.error)
+            assert store.content_hash(feed.spec) == expected, "nothing is lost"
+            assert fetch_one(early, feed).status is Status.GOOD
+            assert early.content_hash(feed.spec) != expected, "it had less to give"
+        finally:
+            node.head = None
+        for one in (store, early):
+            found = fetch_one(one, product.open(server.url))
+            assert found.status is Status.GOOD, found.error
+            assert one.content_hash(feed.spec) == expected
 
 
 def test_what_came_before_a_fault_is_kept_and_not_asked_for_again(tmp_path: Path) -> None:

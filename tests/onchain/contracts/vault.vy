@@ -9,6 +9,7 @@ interface Token:
 asset: public(address)
 totalSupply: public(uint256)
 balanceOf: public(HashMap[address, uint256])
+offset: public(uint8)  # digits that shares have beyond those of the asset
 
 @deploy
 def __init__(asset: address):
@@ -17,13 +18,17 @@ def __init__(asset: address):
 @external
 @view
 def decimals() -> uint8:
-    return staticcall Token(self.asset).decimals()
+    return staticcall Token(self.asset).decimals() + self.offset
+
+@external
+def setOffset(offset: uint8):
+    self.offset = offset
 
 @internal
 @view
 def _assets(shares: uint256) -> uint256:
     if self.totalSupply == 0:
-        return shares
+        return shares // 10**convert(self.offset, uint256)
     return shares * staticcall Token(self.asset).balanceOf(self) // self.totalSupply
 
 @external
@@ -49,7 +54,7 @@ def getRate() -> uint256:
 @external
 def deposit(assets: uint256, receiver: address) -> uint256:
     held: uint256 = staticcall Token(self.asset).balanceOf(self)
-    shares: uint256 = assets if self.totalSupply == 0 else assets * self.totalSupply // held
+    shares: uint256 = assets * 10**convert(self.offset, uint256) if self.totalSupply == 0 else assets * self.totalSupply // held
     extcall Token(self.asset).transferFrom(msg.sender, self, assets)
     self.totalSupply += shares
     self.balanceOf[receiver] += shares
