@@ -228,9 +228,15 @@ class RoundPrices(BlockAnchor):
         yield Chunk(Kind.PRICE, _price_rows(times[kept], value[kept]), counts)
 
     def withdrawals(self) -> Sequence[Withdrawal]:
-        """Samples between the start of an outage and its report: they were served, and were not to be used."""
-        ended = ((one, min(one.stop, one.known_at)) for one in self._outages)
-        return [Withdrawal(one.start, stop, one.known_at) for one, stop in ended if one.start < stop]
+        """Samples of an outage that were served until it was reported, and were not to be used.
+
+        They count no more from the report on. Some feeds date the report itself back: what was read before it was
+        there, and lies after its date, counts no more from the last block that was read.
+        """
+        read_to = 0 if self._read_to is None else self._read_to.time
+        ended = [(one, min(one.stop, one.known_at)) for one in self._outages]
+        late = [Withdrawal(one.start, stop, one.known_at) for one, stop in ended if one.start < stop]
+        return [*late, *(Withdrawal(one.start, min(one.stop, read_to), read_to) for one in self._outages)]
 
     def _before(self, start: int, oldest: int) -> Chunk:
         """Rounds before an instant, the one that is served then among them where it is young enough."""
