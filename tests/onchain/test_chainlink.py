@@ -211,8 +211,13 @@ def test_aggregators_keep_the_contract_of_feeds(chain: Chain) -> None:
         feed.change_phase(new)
         since.append(chain.now())
     chain.warp(3600)
-    source = Aggregators(reader(chain, feed.proxy))
+    source = Aggregators(reader(chain, feed.proxy), chain.node())
     check_feed(source)
+    anchor = source.anchor()
+    assert anchor is not None
+    assert anchor["number"] == chain.number
+    with pytest.raises(DataError, match="a reorganisation deeper"):
+        source.hold({**anchor, "hash": "0x" + 64 * "0"})
     rows = collect(source).rows
     assert rows["known_at"].tolist() == since
     assert rows["phase"].tolist() == [1, 2, 3, 4]
