@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from oracle_adapters.anchor import BlockAnchor
 from oracle_adapters.chainlink import ChainlinkRounds
 from oracle_adapters.feed import COLUMNS, Chunk, FeedSpec, Kind
+from oracle_adapters.rpc import Node
 from risk.artifact import Table
 
 
-class Aggregators:
+class Aggregators(BlockAnchor):
     """The feed of one proxy's aggregators: a row a phase, known from when the phase began.
 
     Parameters
     ----------
     rounds
         The rounds of the proxy.
+    node
+        Where they are read.
     """
 
-    def __init__(self, rounds: ChainlinkRounds) -> None:
-        self._rounds = rounds
+    def __init__(self, rounds: ChainlinkRounds, node: Node) -> None:
+        self._rounds, self._node = rounds, node
         spec = rounds.spec
         self._spec = FeedSpec(Kind.AGGREGATOR, spec.base, spec.quote, spec.source, spec.interval)
 
@@ -34,6 +38,8 @@ class Aggregators:
 
     def fetch(self, start: int, stop: int) -> Iterator[Chunk]:
         """Aggregators that came to be served from `start` on and before `stop`; raises like the rounds."""
+        top = self._node.final_block()
         yield Chunk(
             Kind.AGGREGATOR, Table.from_rows(COLUMNS[Kind.AGGREGATOR], self._rounds.aggregators(start, stop)), {}
         )
+        self._read_to = top

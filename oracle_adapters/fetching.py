@@ -159,10 +159,10 @@ def fetch_one(
 
 def _withdrawn(store: Store, spec: FeedSpec, feed: Withdrawing, expected: _Expected | None) -> dict[str, int]:
     """Have what the store holds and the feed takes back count no more; counted by bars."""
-    count = 0
-    for one in feed.withdrawals():
-        count += store.withdraw(spec, one.first, one.stop, one.known_at)
-        if expected is not None:
+    spans = feed.withdrawals()
+    count = store.withdraw(spec, spans)
+    if expected is not None:
+        for one in spans:
             expected.forgive(one.first, one.stop)
     return {"withdrawn": count} if count else {}
 

@@ -97,7 +97,7 @@ def open_onchain(feed: OnChainFeed, fetch: Fetch, settings: Settings | None = No
     match feed:
         case ChainlinkFeed():
             prices = RoundPrices(feed, node)
-            return [prices, prices.rounds, Aggregators(prices.rounds)]
+            return [prices, prices.rounds, Aggregators(prices.rounds, node)]
         case PythFeed():
             spec = _spec(feed, f"pyth:{feed.chain_id}:{feed.price_id.lower()}")
             age, width = feed.maximum_age, feed.maximum_confidence

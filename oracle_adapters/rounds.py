@@ -139,12 +139,7 @@ def outages(rows: Table, grace: int) -> list[Outage]:
     down: tuple[int, int] | None = None
     told = answers(rows)
     if (other := ~np.isin(told, (0.0, 1.0))).any():
-        raise DataError(
-            "this is no uptime feed of a sequencer, whose answers are 0 for up and 1 for down",
-            field="sequencer",
-            value=rows["answer"][int(np.argmax(other))],
-            remedy="Give the address of the uptime feed that the rollup's documentation names",
-        )
+        raise _no_uptime(str(rows["answer"][int(np.argmax(other))]))
     instants = (rows[name].tolist() for name in ("started_at", "known_at"))
     for status, at, known_at in zip(told.tolist(), *instants, strict=True):
         if status and down is None:
@@ -153,6 +148,15 @@ def outages(rows: Table, grace: int) -> list[Outage]:
             found.append(Outage(down[0], at + grace, down[1]))
             down = None
     return found + ([Outage(down[0], FOREVER, down[1])] if down is not None else [])
+
+
+def _no_uptime(found: object) -> DataError:
+    return DataError(
+        "this is a price feed and no uptime feed of a sequencer, whose answers are 0 for up and 1 for down",
+        field="sequencer",
+        value=found,
+        remedy="Give the address of the uptime feed that the rollup's documentation names",
+    )
 
 
 class RoundPrices(BlockAnchor):
@@ -228,9 +232,15 @@ class RoundPrices(BlockAnchor):
         yield Chunk(Kind.PRICE, _price_rows(times[kept], value[kept]), counts)
 
     def withdrawals(self) -> Sequence[Withdrawal]:
-        """Samples between the start of an outage and its report: they were served, and were not to be used."""
-        ended = ((one, min(one.stop, one.known_at)) for one in self._outages)
-        return [Withdrawal(one.start, stop, one.known_at) for one, stop in ended if one.start < stop]
+        """Samples of an outage that were served until it was reported, and were not to be used.
+
+        They count no more from the report on. Some feeds date the report itself back: what was read before it was
+        there, and lies after its date, counts no more from the last block that was read.
+        """
+        read_to = 0 if self._read_to is None else self._read_to.time
+        ended = [(one, min(one.stop, one.known_at)) for one in self._outages]
+        late = [Withdrawal(one.start, stop, one.known_at) for one, stop in ended if one.start < stop]
+        return [*late, *(Withdrawal(one.start, min(one.stop, read_to), read_to) for one in self._outages)]
 
     def _before(self, start: int, oldest: int) -> Chunk:
         """Rounds before an instant, the one that is served then among them where it is young enough."""
@@ -247,15 +257,19 @@ class RoundPrices(BlockAnchor):
         self._outages = []
         if self._settings.sequencer is None:
             return closed
-        self._outages = outages(collect(self._uptime(), 0, stop).rows, self._settings.grace)
+        try:
+            self._outages = outages(collect(self._uptime(), 0, stop).rows, self._settings.grace)
+        except DataError as error:
+            raise (_no_uptime(error.value) if error.field == "description" else error) from None
         for outage in self._outages:
             closed |= (times >= outage.start) & (times < outage.stop)
         return closed
 
     def _uptime(self) -> Feed:
         """The uptime feed of the sequencer, which is no price of any pair."""
-        changes = {"address": self._settings.sequencer, "decimals": None, "asset": "sequencer", "quote": "uptime"}
-        return ChainlinkRounds(self._settings.model_copy(update=changes), self._node)
+        plain = {"decimals": None, "description": None, "asset": "sequencer", "quote": "uptime"}
+        changed = self._settings.model_copy(update={"address": self._settings.sequencer, **plain})
+        return ChainlinkRounds(changed, self._node)
 
 
 def _price_rows(times: IntArray, values: FloatArray) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -118,7 +119,7 @@ def build_snapshot(
             "nothing was known at the as-of date",
             field="as_of",
             value=None if as_of is None else datetime.fromtimestamp(as_of, UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            remedy="Give a later one, or more data",
+            remedy="Give a later one, or more data" + _left_out(chunk for _, chunk in priced),
         )
     instant = max(known) if as_of is None else as_of
 
@@ -172,6 +173,13 @@ def last_known(feeds: Iterable[Feed], store: Path) -> int | None:
         if feed.spec.kind in (Kind.PRICE, Kind.DEPTH, *DERIVATIVES)
     ]
     return max((one for one in found if one is not None), default=None)
+
+
+def _left_out(chunks: Iterable[Chunk]) -> str:
+    """What reading left out, for a reader who wonders why nothing is there."""
+    counted = sum((Counter(chunk.counted) for chunk in chunks), Counter())
+    said = ", ".join(f"{count:,} {name}" for name, count in sorted(counted.items()) if count)
+    return f". Left out in reading were {said}" if said else ""
 
 
 def _depth(

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from oracle_adapters import parts
-from oracle_adapters.anchor import REMEDY
+from oracle_adapters.anchor import REMEDY, Withdrawal
 from oracle_adapters.feed import COLUMNS, FOREVER, Chunk, FeedSpec, Kind, increasing, key_columns
 from risk.artifact import Column, Table, canonical_json, json_hash
 from risk.errors import DataError, DefectError
@@ -205,18 +205,21 @@ class Store:
             rows = rows.take(~np.isin(rows["observed_at"], gone["observed_at"]))
         return rows
 
-    def withdraw(self, spec: FeedSpec, first: int, stop: int, known_at: int) -> int:
-        """Have prices about ``first <= observed_at < stop`` count no more from `known_at` on; returns how many bars.
+    def withdraw(self, spec: FeedSpec, spans: Sequence[Withdrawal]) -> int:
+        """Have the prices of spans count no more, each from its `known_at` on; returns how many bars these are.
 
         Nothing is removed: a row of its own says so, and what was known before it reads as it did.
         """
-        held = self.read(spec, start=first, known_at=known_at)["observed_at"]
-        times = np.unique(held[(held >= first) & (held < stop)])
-        n = len(times)
-        columns = (times, np.full(n, WITHDRAWN), np.full(n, known_at, dtype=np.int64), np.ones(n))
-        if n:
+        count = 0
+        held = np.unique(self.read(spec, start=min((one.first for one in spans), default=FOREVER))["observed_at"])
+        for one in spans:
+            inside = (held >= one.first) & (held < one.stop)
+            times, held = held[inside], held[~inside]
+            n = len(times)
+            columns = (times, np.full(n, WITHDRAWN), np.full(n, one.known_at, dtype=np.int64), np.ones(n))
             self.append(spec, Table(dict(zip(COLUMNS[Kind.PRICE], columns, strict=True))))
-        return n
+            count += n
+        return count
 
     def content_hash(self, spec: FeedSpec, *, known_at: int = FOREVER) -> str:
         """Hash of what `read` returns; how it is laid out in parts does not matter."""

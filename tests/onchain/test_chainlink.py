@@ -211,8 +211,13 @@ def test_aggregators_keep_the_contract_of_feeds(chain: Chain) -> None:
         feed.change_phase(new)
         since.append(chain.now())
     chain.warp(3600)
-    source = Aggregators(reader(chain, feed.proxy))
+    source = Aggregators(reader(chain, feed.proxy), chain.node())
     check_feed(source)
+    anchor = source.anchor()
+    assert anchor is not None
+    assert anchor["number"] == chain.number
+    with pytest.raises(DataError, match="a reorganisation deeper"):
+        source.hold({**anchor, "hash": "0x" + 64 * "0"})
     rows = collect(source).rows
     assert rows["known_at"].tolist() == since
     assert rows["phase"].tolist() == [1, 2, 3, 4]
@@ -383,8 +388,11 @@ def test_no_price_while_the_sequencer_is_down_or_just_back(chain: Chain) -> None
     assert dict(chunk.counted) == {"sequencer": 7}
 
 
-def test_an_outage_that_is_reported_late_withdraws_what_was_served(chain: Chain, tmp_path: Path) -> None:
-    """Six hours are stored; then a report dates an outage two and a half hours back.
+@pytest.mark.parametrize("dated_back", [False, True])
+def test_an_outage_that_is_reported_late_withdraws_what_was_served(
+    chain: Chain, dated_back: bool, tmp_path: Path
+) -> None:
+    """Six hours are stored; then a report dates an outage two and a half hours back, some feeds itself, too.
 
     From the report on the prices since then count no more, as if fetched afresh; as of before it they were known.
     """
@@ -400,7 +408,8 @@ def test_an_outage_that_is_reported_late_withdraws_what_was_served(chain: Chain,
     assert fetch_one(store, opened).added == 7
     early = store.read(opened.spec)
 
-    chain.send(uptime.functions.store(2, 1, base + 3 * 3600 + 1800, chain.now(), 2))
+    down = base + 3 * 3600 + 1800
+    chain.send(uptime.functions.store(2, 1, down, down if dated_back else chain.now(), 2))
     chain.send(uptime.functions.store(3, 0, base + 8 * 3600, base + 8 * 3600, 3))
     chain.warp(base + 11 * 3600 - chain.now())
     found = fetch_one(store, opened)

@@ -152,12 +152,18 @@ def test_a_price_feed_is_no_uptime_feed(real_chain: AnvilChain, commands: Comman
     nameless = Chainlink(real_chain, "")
     for one in (feed, nameless):
         grown(real_chain, one, [2000, 2010])
-    for sequencer, said in ((feed, "(found 'ETH / USD')"), (nameless, "this is no uptime feed of a sequencer")):
+    for sequencer, said in ((feed, "(found 'ETH / USD')"), (nameless, "(found '2000.00000000')")):
         address = sequencer.proxy.address
         commands.write([chainlink(real_chain, "ETH", feed.proxy.address, sequencer=address)])
         found = commands.run("fetch")
         assert found.code == 2
+        assert "sequencer: this is a price feed and no uptime feed of a sequencer, whose answers are 0" in found.out
         assert said in found.out
+    uptime = Chainlink(real_chain, "L2 Sequencer Uptime Status Feed", decimals=0, lowest=0, highest=1)
+    uptime.submit(1, [0])
+    named = {"description": "ETH / USD", "sequencer": uptime.proxy.address}
+    commands.write([chainlink(real_chain, "ETH", feed.proxy.address, **named)])
+    assert commands.run("fetch").code == 0, "the description is that of the price feed"
 
 
 @pytest.mark.parametrize("told", [None, "24h"])
@@ -188,6 +194,18 @@ def test_a_slow_feed_is_judged_by_its_heartbeat(real_chain: AnvilChain, commands
     if told is None:
         assert (frozen["verdict"], frozen["count"]) == ("bad", 1)
         assert "at the end, heartbeat 86400 s, measured" in frozen["detail"]
+
+
+def test_where_nothing_answers_it_says_what_was_left_out(real_chain: AnvilChain, commands: Commands) -> None:
+    real_chain.warp(3 * HOUR)
+    document = chainlink(real_chain, "ETH", "0x" + "1" * 40)
+    plain = {name: value for name, value in document.items() if name != "heartbeat"}
+    commands.write([plain | {"kind": "pyth", "price_id": "0x" + "12" * 32}], store=None)
+    found = commands.run("feeds")
+    assert found.code == 2
+    assert "nothing was known at the as-of date" in found.err
+    assert "Left out in reading were " in found.err
+    assert " unanswered" in found.err
 
 
 def test_a_rate_that_moves_every_five_hours_is_healthy(real_chain: AnvilChain, commands: Commands) -> None:
