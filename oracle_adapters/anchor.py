@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from oracle_adapters.rpc import Block, Node, ReorganizedError
@@ -19,6 +20,24 @@ class Anchored(Protocol):
 
     def hold(self, anchor: Mapping[str, Any]) -> None:
         """Raise where what an earlier fetch relied on does not hold any more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """Prices that a source gave and that count no more: those about ``first <= observed_at < stop``, from when on."""
+
+    first: int
+    stop: int
+    known_at: int
+
+
+@runtime_checkable
+class Withdrawing(Protocol):
+    """A feed that may learn later that prices it gave were not to be used."""
+
+    def withdrawals(self) -> Sequence[Withdrawal]:
+        """Of the time before the end of the last fetch."""
         ...
 
 

@@ -8,6 +8,7 @@ that the new aggregator had by then, known from the change on.
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,14 +16,16 @@ from decimal import Decimal
 
 from oracle_adapters.anchor import BlockAnchor
 from oracle_adapters.contract_call import Call, Result
+from oracle_adapters.description import same_pair
 from oracle_adapters.feed import COLUMNS, FOREVER, Chunk, FeedSpec, Kind
-from oracle_adapters.rpc import BATCH, Block, Node
+from oracle_adapters.rpc import BATCH, Block, Node, NodeBehindError, ReorganizedError
 from risk.artifact import Table
 from risk.errors import DataError
 from risk.feed_settings import ChainlinkFeed
 
 ROUND = "getRoundData(uint80)(uint80,int256,uint256,uint256,uint80)"
 LATEST = "latestRoundData()(uint80,int256,uint256,uint256,uint80)"
+HOUR = 3600
 _INNER = 2**64 - 1
 _DENIED = "No access"
 _CLAMPS = (("minAnswer", "maxAnswer", "int192"), ("minSubmissionValue", "maxSubmissionValue", "int256"))
@@ -58,8 +61,8 @@ class Phase:
         Zero for an aggregator without a proxy.
     aggregator
         Its address.
-    decimals
-        Of its answers.
+    decimals, description
+        Of its answers, and what it calls itself; "" where it does not say.
     since, until
         Unix seconds; `since` is None for the phase that was served at the start of the span that is read. The
         first phase has no start: what its aggregator wrote before there was a proxy was public too.
@@ -68,6 +71,7 @@ class Phase:
     number: int
     aggregator: str
     decimals: int
+    description: str
     since: int | None
     until: int
 
@@ -92,11 +96,14 @@ class ChainlinkRounds(BlockAnchor):
     def __init__(self, settings: ChainlinkFeed, node: Node, *, resume: Block | None = None) -> None:
         self._settings, self._node, self._resume = settings, node, resume
         source = f"chainlink:{settings.chain_id}:{settings.address.lower()}"
-        self._spec = FeedSpec(Kind.ROUND, settings.asset, settings.quote, source, settings.heartbeat)
+        self._spec = FeedSpec(Kind.ROUND, settings.asset, settings.quote, source, settings.heartbeat or HOUR)
+        self._complete: dict[tuple[int, int], tuple[int, int, Round | None]] = {}
+        self._complete_at: Block | None = None
+        self._reading = threading.Lock()
 
     @property
     def spec(self) -> FeedSpec:
-        """What the feed is about; its interval is the declared heartbeat."""
+        """What the feed is about; its interval is the declared heartbeat, else an hour."""
         return self._spec
 
     def facts(self) -> Mapping[str, str]:
@@ -109,7 +116,7 @@ class ChainlinkRounds(BlockAnchor):
         latest, described = self._read([self._call(LATEST), self._call("description()(string)")], block.number)
         number = latest.values[0]
         phase = self._current_phase(block)
-        aggregator, decimals = self._aggregators([phase], block)[phase]
+        aggregator, decimals, _ = self._aggregators([phase], block)[phase]
         found = {
             "description": str(described.value),
             "decimals": str(decimals),
@@ -121,10 +128,26 @@ class ChainlinkRounds(BlockAnchor):
             "block": str(block.number),
             "block_hash": block.hash,
         }
-        for name, value in zip(("clamp_low", "clamp_high"), self._clamps(aggregator, block), strict=True):
-            if value is not None:
-                found[name] = _exact(value, decimals)
-        return found
+        clamps = zip(("clamp_low", "clamp_high"), self._clamps(aggregator, decimals, block), strict=True)
+        return found | {name: value for name, value in clamps if value}
+
+    def aggregators(self, start: int, stop: int) -> Iterator[tuple[object, ...]]:
+        """Rows of `Kind.AGGREGATOR`: who stood behind the feed from when on; raises like `fetch`.
+
+        The first aggregator is known from its first complete round on; one that never had a round is none.
+        """
+        if stop <= start:
+            return
+        block = self._node.final_block()
+        for phase in self._phases(block, start, stop):
+            since = phase.since
+            if since is None:
+                batches = self._rounds(phase, block, 0, phase.until) if phase.number <= 1 else iter(())
+                since = next((found.updated_at for batch in batches for _, found in batch if found is not None), -1)
+            if start <= since < phase.until:
+                clamps = self._clamps(phase.aggregator, phase.decimals, block)
+                yield since, phase.number, since, phase.aggregator.lower(), phase.description, *clamps
+        self._node.verify(block)
 
     def fetch(self, start: int, stop: int) -> Iterator[Chunk]:
         """Rounds that the proxy came to serve from `start` on and before `stop`, as far as blocks are final.
@@ -138,9 +161,12 @@ class ChainlinkRounds(BlockAnchor):
         ReorganizedError
             When the chain was reorganised below the last block of this fetch or of the one before.
         """
+        if stop <= start:
+            return
         if self._resume is not None:
             self._node.verify(self._resume)
         block = self._node.final_block()
+        self._forget_replaced(block)
         counted: Counter[str] = Counter()
         for phase in self._phases(block, start, stop):
             for rows in self._phase_rows(phase, block, start, counted):
@@ -214,17 +240,32 @@ class ChainlinkRounds(BlockAnchor):
         return low, high
 
     def _batch(self, phase: Phase, block: Block, numbers: Sequence[int]) -> list[tuple[int, int, Round | None]]:
-        results = self._read([self._call(ROUND, (phase.number << 64) | n) for n in numbers], block.number)
-        return [_round(number, result) for number, result in zip(numbers, results, strict=True)]
+        """Rounds by their numbers; a complete one never changes, and is asked for once however many feeds need it."""
+        with self._reading:  # another thread may be asking for the same ones
+            wanted = [n for n in numbers if (phase.number, n) not in self._complete]
+            results = self._read([self._call(ROUND, (phase.number << 64) | n) for n in wanted], block.number)
+            told = {n: _round(n, result) for n, result in zip(wanted, results, strict=True)}
+            self._complete |= {(phase.number, n): one for n, one in told.items() if one[2] is not None}
+            return [told[n] if n in told else self._complete[phase.number, n] for n in numbers]
+
+    def _forget_replaced(self, block: Block) -> None:
+        """Forget the rounds that were read up to a block that a reorganisation replaced."""
+        with self._reading:
+            if self._complete_at is not None and self._complete_at != block:
+                try:
+                    self._node.verify(self._complete_at)
+                except (ReorganizedError, NodeBehindError):
+                    self._complete.clear()
+            if self._complete_at is None or block.number >= self._complete_at.number or not self._complete:
+                self._complete_at = block
 
     def _phases(self, block: Block, start: int, stop: int) -> list[Phase]:
         """Phases that the proxy served in [start, stop), and when each began."""
         current = self._current_phase(block)
         begun: list[tuple[int, int | None]] = [(current, None)]
         if current > 1:
-            high = block if stop > block.time else self._node.block_at(stop - 1, high=block)
-            genesis = self._node.block(0)
-            low = genesis if start <= genesis.time else self._node.block_at(start - 1, high=high)
+            high = self._last_before(stop, block)
+            low = self._last_before(start, high)
             first, final = (max(self._phase_at(one), 1) for one in (low, high))
             begun = [(first, None)]
             for phase, number in self._changes(low.number, first, high.number, final):
@@ -235,6 +276,13 @@ class ChainlinkRounds(BlockAnchor):
             Phase(phase, *facts[phase], since, min(until, stop, block.time + 1))
             for (phase, since), until in zip(begun, ends, strict=True)
         ]
+
+    def _last_before(self, time: int, high: Block) -> Block:
+        """The last block before a time, of those up to `high`; the first one for a time before the chain."""
+        if time > high.time:
+            return high
+        genesis = self._node.block(0)
+        return genesis if time <= genesis.time else self._node.block_at(time - 1, high=high)
 
     def _changes(self, low: int, before: int, high: int, after: int) -> Iterator[tuple[int, int]]:
         """Phases that were begun in the blocks (low, high], and in which block, by halving."""
@@ -260,34 +308,52 @@ class ChainlinkRounds(BlockAnchor):
             _ = self._read([self._call(LATEST)], block.number)[0].values  # names what is wrong with the address
         return phase
 
-    def _aggregators(self, phases: Sequence[int], block: Block) -> dict[int, tuple[str, int]]:
-        """Address and decimals of each phase's aggregator."""
+    def _aggregators(self, phases: Sequence[int], block: Block) -> dict[int, tuple[str, int, str]]:
+        """Address, decimals and description of each phase's aggregator."""
         calls = [self._call("phaseAggregators(uint16)(address)", phase) for phase in phases if phase]
         addresses = [str(one.value) for one in self._read(calls, block.number)]
         if not all(phases):
             addresses = [self._settings.address.lower()]
-        results = self._read([Call(address, "decimals()(uint8)") for address in addresses], block.number)
+        asked = ("decimals()(uint8)", "description()(string)")
+        results = self._read([Call(address, what) for what in asked for address in addresses], block.number)
         found = {}
-        for phase, address, result in zip(phases, addresses, results, strict=True):
-            decimals, expected = int(result.value), self._settings.decimals
-            if expected not in (None, decimals):
-                raise DataError(
-                    f"the feed has other decimals than the settings say, in phase {phase}",
-                    file=self._spec.id,
-                    field="decimals",
-                    value=decimals,
-                    remedy=f"Expected {expected}: check the address, or set feeds.decimals",
-                )
-            found[phase] = (address, decimals)
+        for i, (phase, address) in enumerate(zip(phases, addresses, strict=True)):
+            decimals, said = int(results[i].value), results[len(phases) + i]
+            description = str(said.value) if said.ok else ""
+            self._hold_to_settings(phase, decimals, description)
+            found[phase] = (address, decimals, description)
         return found
 
-    def _clamps(self, aggregator: str, block: Block) -> tuple[int | None, int | None]:
-        """Smallest and largest answer that the aggregator takes, where it has such bounds."""
+    def _hold_to_settings(self, phase: int, decimals: int, description: str) -> None:
+        """Refuse an aggregator that is another feed's than the settings say."""
+        expected = self._settings.decimals
+        if expected not in (None, decimals):
+            raise DataError(
+                f"the feed has other decimals than the settings say, in phase {phase}",
+                file=self._spec.id,
+                field="decimals",
+                value=decimals,
+                remedy=f"Expected {expected}: check the address, or set feeds.decimals",
+            )
+        pair = f"{self._settings.asset} / {self._settings.quote}"
+        told = self._settings.description
+        if not (same_pair(pair, description) if told is None else told == description):
+            raise DataError(
+                f"the feed says of itself that it is another one's than the settings say, in phase {phase}",
+                file=self._spec.id,
+                field="description",
+                value=description,
+                remedy=f"Expected {told or pair}: check the address, or set feeds.description "
+                "to what the feed rightly calls itself",
+            )
+
+    def _clamps(self, aggregator: str, decimals: int, block: Block) -> tuple[str, str]:
+        """Smallest and largest answer that the aggregator takes, exact; "" where it has no such bounds."""
         for low, high, kind in _CLAMPS:
             results = self._read([Call(aggregator, f"{name}()({kind})") for name in (low, high)], block.number)
             if all(one.ok for one in results):
-                return int(results[0].value), int(results[1].value)
-        return None, None
+                return _exact(int(results[0].value), decimals), _exact(int(results[1].value), decimals)
+        return "", ""
 
     def _call(self, signature: str, *arguments: object) -> Call:
         return Call(self._settings.address, signature, arguments)

@@ -34,6 +34,7 @@ class Kind(StrEnum):
     DEPTH = "depth"
     FUNDING = "funding"
     OPTION = "option"
+    AGGREGATOR = "aggregator"
     SAFETY = "safety"
     STATE = "state"
 
@@ -42,6 +43,10 @@ _LONG = {"observed_at": "i8", "field": "str", "known_at": "i8", "value": "f8"}
 _ROUND = {"phase": "i8", "round": "i8", "known_at": "i8", "observed_at": "i8", "started_at": "i8", "answer": "str"}
 _DEPTH = {"observed_at": "i8", "side": "str", "level": "i8", "known_at": "i8", "price": "f8", "size": "f8"}
 _OPTION = {"observed_at": "i8", "instrument": "str", "known_at": "i8", **OPTION_COLUMNS}
+_AGGREGATOR = {
+    "observed_at": "i8", "phase": "i8", "known_at": "i8", "aggregator": "str", "description": "str",
+    "clamp_low": "str", "clamp_high": "str",
+}  # fmt: skip
 _STATE = {"observed_at": "i8", "part": "str", "subject": "str", "known_at": "i8", "value": "str"}
 
 COLUMNS: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
@@ -51,6 +56,7 @@ COLUMNS: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
         Kind.DEPTH: MappingProxyType(_DEPTH),
         Kind.FUNDING: MappingProxyType(_LONG),
         Kind.OPTION: MappingProxyType(_OPTION),
+        Kind.AGGREGATOR: MappingProxyType(_AGGREGATOR),
         Kind.SAFETY: MappingProxyType(_LONG),
         Kind.STATE: MappingProxyType(_STATE),
     }
@@ -67,6 +73,8 @@ COLUMNS: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
   in the `settlement` currency, which is the coin for an inverse option; `mark_iv` a yearly fraction;
   `underlying` names the forward, `synthetic` where no such future is listed. `absent` names, with blanks
   between, the figures that the venue does not give: these hold zero, for absence is a status and not a NaN.
+- aggregator: what stands behind a feed of rounds from a phase on: its address, what it calls itself, and the
+  smallest and largest answer that it takes, exact as text and empty where there is no such bound.
 - safety: how far an oracle can be moved. `field` is ``cost_up`` or ``cost_down`` (quote tokens lost in moving an
   average by the declared fraction), with the ``capital`` that it takes at once and the ``blocks`` that it is held;
   or ``headroom`` (of a cap above the rate, as a fraction of the rate).

@@ -2,7 +2,8 @@
 
 A fetch goes on from the last instant that the store holds, this instant included, so that rows that came late to it
 are not lost, and the source has to repeat what it said. It may not have changed its mind: another value for a row
-that is held is refused, and so is a price that it no longer gives. Nothing in a store is ever retracted. A chain that
+that is held is refused, and so is a price that it no longer gives, unless the source says since when it counts no more:
+a row says so then, and what was known before reads as it did. Nothing in a store is ever removed. A chain that
 reorganises is no exception: its feed gives rows only from blocks that are as deep as its confirmations, which no
 reorganisation of usual depth reaches. The last block read is kept beside the rows, and a deeper reorganisation is met
 here by its hash before anything else is asked.
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from oracle_adapters.anchor import Anchored
+from oracle_adapters.anchor import Anchored, Withdrawing
 from oracle_adapters.feed import COLUMNS, FOREVER, Chunk, Feed, FeedSpec, Kind, key_columns
 from oracle_adapters.store import Store
 from risk.artifact import Table
@@ -37,6 +38,20 @@ class Status(StrEnum):
     GOOD = "good"
     UNREACHED = "not reached"
     REFUSED = "refused"
+    FAILED = "failed"
+
+    @classmethod
+    def of(cls, error: RiskcalError | None) -> Status:
+        """How a fetch that met an error ended."""
+        match error:
+            case None:
+                return cls.GOOD
+            case SourceError():
+                return cls.UNREACHED
+            case InputError():
+                return cls.REFUSED
+            case _:
+                return cls.FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +63,8 @@ class Fetched:
     spec
         Which feed.
     status
-        ``good``; ``not reached``: the source; ``refused``: what it gave. Rows that came before are kept.
+        ``good``; ``not reached``: the source; ``refused``: what it gave; ``failed`` for what is neither. Rows that
+        came before are kept.
     added
         Rows that the store did not hold before.
     last_known
@@ -86,7 +102,7 @@ def fetch_all(
 ) -> list[Fetched]:
     """Fetch several feeds into a store, each in a thread of its own; in the order of the feeds.
 
-    A source that is not reached, or refused, does not keep the others from being fetched.
+    No error of one feed keeps the others from being fetched.
 
     Parameters
     ----------
@@ -130,16 +146,25 @@ def fetch_one(
             observe(spec, len(step.rows))
             if expected is not None:
                 expected.see(step.rows)
+        if failure is None and isinstance(feed, Withdrawing):
+            counted.update(_withdrawn(store, spec, feed, expected))
         if expected is not None and failure is None:
             expected.refuse_missing()
         if failure is None and isinstance(feed, Anchored) and (anchor := feed.anchor()) is not None:
             store.keep_anchor(spec, anchor)
-    except (InputError, SourceError) as error:
+    except RiskcalError as error:
         failure = error
-    status = Status.GOOD if failure is None else Status.UNREACHED
-    if isinstance(failure, InputError):
-        status = Status.REFUSED
-    return Fetched(spec, status, added, store.last_known(spec), dict(counted), failure)
+    return Fetched(spec, Status.of(failure), added, store.last_known(spec), dict(counted), failure)
+
+
+def _withdrawn(store: Store, spec: FeedSpec, feed: Withdrawing, expected: _Expected | None) -> dict[str, int]:
+    """Have what the store holds and the feed takes back count no more; counted by bars."""
+    count = 0
+    for one in feed.withdrawals():
+        count += store.withdraw(spec, one.first, one.stop, one.known_at)
+        if expected is not None:
+            expected.forgive(one.first, one.stop)
+    return {"withdrawn": count} if count else {}
 
 
 def _hold(feed: Anchored, spec: FeedSpec, anchor: Mapping[str, Any]) -> None:
@@ -175,7 +200,7 @@ def _steps(feed: Feed, start: int, stop: int) -> Iterator[_Step]:
             if sum(len(one.rows) for one in gathered) >= STEP:
                 yield step()
                 gathered = []
-    except (InputError, SourceError) as error:
+    except RiskcalError as error:
         yield step(error)
         return
     yield step()
@@ -194,6 +219,10 @@ class _Expected:
         """Strike out what came."""
         about = rows["observed_at"]
         self._missing.difference_update(self._keys(rows.take((about >= self._first) & (about <= self._last))))
+
+    def forgive(self, first: int, stop: int) -> None:
+        """Strike out what is about ``first <= observed_at < stop``: the source says why it does not give it again."""
+        self._missing = {key for key in self._missing if not first <= int(str(key[0])) < stop}
 
     def refuse_missing(self) -> None:
         """Raise when something did not come again."""

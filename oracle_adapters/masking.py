@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from risk.errors import SettingsError
 
@@ -32,8 +32,11 @@ def secret(name: str) -> str:
 
 def hide(value: str) -> None:
     """Have `mask` hide a text; of a URL also its path, query, user and password by themselves."""
-    if "://" in value:
-        parts = urlsplit(value)
+    try:
+        parts = urlsplit(value) if "://" in value else None
+    except ValueError:  # no URL that can be read: all of it is hidden, piece by piece
+        parts = SplitResult("", "", value.partition("://")[2], "", "")
+    if parts is not None:
         pieces = [parts.path, parts.query, f"{parts.path}?{parts.query}", parts.username or "", parts.password or ""]
         pieces += re.split(r"[/&=]", f"{parts.path}/{parts.query}")
         found = [piece for piece in pieces if len(piece) >= _SHORTEST or (piece and piece == parts.password)]

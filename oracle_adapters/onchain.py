@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
 
+from oracle_adapters.aggregators import Aggregators
 from oracle_adapters.feed import Feed, FeedSpec, Kind
 from oracle_adapters.manipulation import moving_costs
 from oracle_adapters.masking import secret
@@ -27,9 +31,13 @@ from oracle_adapters.wrappers import (
     wrapper_rates,
     wsteth,
 )
+from risk.errors import SettingsError
 from risk.feed_settings import ChainlinkFeed, OnChainFeed, PythFeed, RateCap, UniswapFeed, WrapperFeed
 from risk.settings import Fetch, Settings
 from risk.units import parse_instant
+
+_HOST = re.compile(r"[^\W_]([\w.\-]*[^\W_])?|[0-9a-f:.]+(%\w+)?", re.IGNORECASE)
+"""A name in any script, or an address of either version."""
 
 
 def open_node(url_env: str, fetch: Fetch, *, chain_id: int | None, confirmations: int) -> Node:
@@ -38,15 +46,38 @@ def open_node(url_env: str, fetch: Fetch, *, chain_id: int | None, confirmations
     Raises
     ------
     SettingsError
-        When the environment has no such variable.
+        When the environment has no such variable, or its value is no URL that can be asked.
     """
     return Node(
-        secret(url_env),
+        _asked_by_http(secret(url_env), url_env),
         name=f"node:{url_env}",
         chain_id=chain_id,
         confirmations=confirmations,
         manners=Manners.of(fetch),
     )
+
+
+def _asked_by_http(url: Any, name: str) -> Any:
+    """The URL, if requests can be sent to it; of one that cannot be nothing is shown, for it may hold a key."""
+    if not isinstance(url, str):
+        return url
+    scheme, found, _ = url.partition("://")
+    if not found:
+        why = "the node's URL has no scheme"
+    elif scheme.lower() not in ("http", "https"):
+        why = f"a node is asked by http or https, and its URL is one of {scheme.lower()[:12]!r}"
+    else:
+        try:
+            parts = urlsplit(url)
+            readable = _HOST.fullmatch(parts.hostname or "") is not None and parts.port != 0
+        except ValueError:
+            readable = False
+        why = "" if readable else "the node's URL has no host, or no host and port that can be asked"
+    if why:
+        raise SettingsError(
+            why, field=name, remedy=f"Give the provider's address that begins with https: export {name}=..."
+        )
+    return url
 
 
 def open_onchain(feed: OnChainFeed, fetch: Fetch, settings: Settings | None = None) -> list[Feed]:
@@ -66,7 +97,7 @@ def open_onchain(feed: OnChainFeed, fetch: Fetch, settings: Settings | None = No
     match feed:
         case ChainlinkFeed():
             prices = RoundPrices(feed, node)
-            return [prices, prices.rounds]
+            return [prices, prices.rounds, Aggregators(prices.rounds)]
         case PythFeed():
             spec = _spec(feed, f"pyth:{feed.chain_id}:{feed.price_id.lower()}")
             age, width = feed.maximum_age, feed.maximum_confidence

@@ -9,7 +9,7 @@ from oracle_adapters.quality import Check
 from oracle_adapters.rounds import UpdateRule, measure_update_rule
 from risk.artifact import Table
 from risk.errors import DataError
-from risk.market import NUMERAIRE, OracleFacts, Verdict
+from risk.market import NUMERAIRE, OracleFacts, Origin, Verdict
 from risk.settings import OracleSettings
 
 DEVIATION_APART, HEARTBEAT_APART = 0.25, 0.10
@@ -23,8 +23,8 @@ def oracle_facts(
     """Facts by asset, and a row of the quality table for every feed of rounds that prices an asset in US dollars.
 
     What is declared counts; where a feed's rounds say otherwise that is suspect. Where nothing is declared the
-    measured rule counts, of several feeds of an asset the one with the larger deviation, and its row says that it
-    is measured. Rounds tell no latency: a measured rule has none.
+    measured rule counts, of several feeds of an asset the one with the larger deviation, and it says that it is
+    measured, and from what. Rounds tell no latency: a measured rule has none.
 
     Parameters
     ----------
@@ -45,7 +45,8 @@ def oracle_facts(
             rule = UpdateRule(None, None, 0, 0, 0)
         checks.append((spec.id, _check(rule, len(rows), facts.get(spec.base))))
         if rule.heartbeat is not None and rule.deviation is not None and spec.base not in facts:
-            found = OracleFacts(rule.deviation, rule.heartbeat, 0)
+            first, last = (int(rows["observed_at"][i]) for i in (0, -1))
+            found = OracleFacts(rule.deviation, rule.heartbeat, 0, Origin.MEASURED, len(rows), first, last)
             measured[spec.base] = max(measured.get(spec.base, found), found, key=lambda one: one.deviation)
     return dict(sorted((facts | measured).items())), checks
 

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from oracle_adapters.aggregate import Source, aggregate
 from oracle_adapters.bars import positive
 from oracle_adapters.feed import Chunk, Feed, heartbeat_of, price_series
 from oracle_adapters.graph import compare, compose
+from oracle_adapters.pace import Pace, pace_of
 from oracle_adapters.quality import Check, assess
 from oracle_adapters.quality.pegs import check_depeg
 from oracle_adapters.quality.reading import check_counts
 from oracle_adapters.quality.sources import check_aggregate, check_source
+from oracle_adapters.rounds import rounds_to_prices
+from risk.artifact import Table
 from risk.market import NUMERAIRE, PriceSeries, Verdict
 from risk.price_graph import Pair, Path
 from risk.settings import Settings
@@ -67,7 +71,11 @@ class _Priced:
 
 
 def price_assets(
-    settings: Settings, paths: Mapping[Pair, Path], read: Sequence[tuple[Feed, Chunk]], as_of: int
+    settings: Settings,
+    paths: Mapping[Pair, Path],
+    read: Sequence[tuple[Feed, Chunk]],
+    as_of: int,
+    rounds: Mapping[str, Table] = MappingProxyType({}),
 ) -> Prices:
     """Put the prices of all assets together.
 
@@ -81,6 +89,8 @@ def price_assets(
         Each feed with the rows that were known at the instant, by asset.
     as_of
         The instant, in unix seconds.
+    rounds
+        What feeds of rounds said, by name, as far as it was known at the instant: samples repeat between them.
     """
     tolerance = settings.aggregation.tolerance
     by_pair: dict[Pair, list[tuple[Feed, Chunk]]] = {}
@@ -99,7 +109,9 @@ def price_assets(
     # To explain wrong magnitudes with.
     closes = {str(pair): positive(_first_close(feeds)) for pair, feeds in by_pair.items()}
     priced = {
-        pair: _of_feeds(feeds, settings, as_of, {name: one for name, one in closes.items() if name != str(pair)})
+        pair: _of_feeds(
+            feeds, settings, as_of, {name: one for name, one in closes.items() if name != str(pair)}, rounds
+        )
         for pair, feeds in by_pair.items()
     }
     for path in paths.values():
@@ -136,7 +148,11 @@ def _first_close(feeds: Sequence[tuple[Feed, Chunk]]) -> PriceSeries:
 
 
 def _of_feeds(
-    feeds: Sequence[tuple[Feed, Chunk]], settings: Settings, as_of: int, others: Mapping[str, PriceSeries]
+    feeds: Sequence[tuple[Feed, Chunk]],
+    settings: Settings,
+    as_of: int,
+    others: Mapping[str, PriceSeries],
+    rounds: Mapping[str, Table],
 ) -> _Priced:
     """The only feed's series, or the aggregate of several."""
     sources, checked = [], []
@@ -144,7 +160,8 @@ def _of_feeds(
         heartbeat = heartbeat_of(feed)
         fields = price_series(feed.spec, chunk.rows)
         sources.append(Source(fields, heartbeat))
-        checked.append(assess(fields, chunk.counted, as_of, heartbeat=heartbeat))
+        pace = _pace(feed, fields, rounds.get(feed.spec.id)) if heartbeat is None else None
+        checked.append(assess(fields, chunk.counted, as_of, heartbeat=heartbeat, pace=pace))
     minimum, tolerance = settings.aggregation.minimum_sources, settings.aggregation.tolerance
     if len(sources) == 1 and sources[0].heartbeat is None:
         if minimum > 1:
@@ -156,6 +173,16 @@ def _of_feeds(
         found.extend(check_source(made, number, others, tolerance))
     rows = [*assess(made.series, {}, as_of, confirmed=made.confirmed), *check_aggregate(made, minimum)]
     return _Priced(made.series, rows, [(one.fields, checks) for one, checks in zip(sources, checked, strict=True)])
+
+
+def _pace(feed: Feed, fields: Sequence[PriceSeries], rounds: Table | None) -> Pace | None:
+    """How often a sampled feed speaks: as it declares, else as its rounds show, else as its samples do."""
+    if not hasattr(feed, "declared_heartbeat"):
+        return None  # its rows are bars
+    close = next(one for one in fields if one.field == "close")
+    said = () if rounds is None else price_series(feed.spec, rounds_to_prices(rounds).rows)
+    declared: int | None = feed.declared_heartbeat
+    return pace_of(close, declared=declared, updates=said[0] if said else None)
 
 
 def _arranged(settings: Settings, priced: Mapping[Pair, _Priced], absent: Sequence[Row]) -> Prices:

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from oracle_adapters.anchor import BlockAnchor
+from oracle_adapters.anchor import BlockAnchor, Withdrawal
 from oracle_adapters.chainlink import ChainlinkRounds
 from oracle_adapters.feed import COLUMNS, FOREVER, Chunk, Feed, FeedSpec, Kind, collect
+from oracle_adapters.pace import FEWEST, LATE, beats
 from oracle_adapters.rpc import Node
 from risk.artifact import Table
 from risk.errors import DataError
 from risk.feed_settings import ChainlinkFeed
 from risk.market import FloatArray, IntArray
+from risk.units import DAY
 
-LATE = 0.9
-"""A gap from this share of the heartbeat on was ended by the heartbeat, a shorter one by a move."""
-FEWEST = 10
-"""Updates of a sort, below which nothing is measured."""
-SHARE = 0.05
-"""Share of the gaps that must lie at the heartbeat: gaps without one spread far wider than a tenth."""
 BAND = 1.1
 """Moves that a threshold ends lie densest from it up to this multiple."""
 TOLERANCE = 1.25
 """Heartbeats after which a price is stale: blocks fill, and updates wait for one."""
+LOOK_BACK = 2 * DAY
+"""Seconds before a span in which its first price is looked for, before it is looked for further back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +75,8 @@ def measure_update_rule(rows: Table) -> UpdateRule:
         raise DataError("no two rounds of one phase", field="rounds", value=len(rows))
     gap = np.diff(rows["observed_at"])[same]
     move = np.abs(answer[1:][same] / answer[:-1][same] - 1)
-    top = float(np.quantile(gap, 0.99))
-    late = gap >= LATE * top
-    heartbeat = round(float(np.median(gap[late])))
-    n_late = int((late & (gap <= top / LATE)).sum())
-    if n_late < max(FEWEST, SHARE * len(gap)):
+    heartbeat, n_late = beats(gap)
+    if heartbeat is None:
         return UpdateRule(None, None, int(gap.max()), n_late, 0)
     early = np.sort(move[(gap < LATE * heartbeat) & (move > 0)])
     inside = np.searchsorted(early, BAND * early, side="right") - np.arange(len(early))
@@ -110,10 +105,19 @@ def rounds_to_prices(rows: Table) -> Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """A span in which prices are not to be used, because a rollup's sequencer was down or had just come back."""
+    """A span in which prices are not to be used, because a rollup's sequencer was down or had just come back.
+
+    Attributes
+    ----------
+    start, stop
+        When it went down, as its feed says afterwards, and when prices may be used again.
+    known_at
+        When the feed said that it is down.
+    """
 
     start: int
     stop: int
+    known_at: int
 
 
 def outages(rows: Table, grace: int) -> list[Outage]:
@@ -125,23 +129,38 @@ def outages(rows: Table, grace: int) -> list[Outage]:
         Rounds of the uptime feed; a status holds from its `started_at`.
     grace
         Seconds after the sequencer came back, in which borrowers first get their turn.
+
+    Raises
+    ------
+    DataError
+        When an answer is neither: it is another feed.
     """
     found: list[Outage] = []
-    down: int | None = None
-    for status, at in zip(answers(rows).tolist(), rows["started_at"].tolist(), strict=True):
+    down: tuple[int, int] | None = None
+    told = answers(rows)
+    if (other := ~np.isin(told, (0.0, 1.0))).any():
+        raise DataError(
+            "this is no uptime feed of a sequencer, whose answers are 0 for up and 1 for down",
+            field="sequencer",
+            value=rows["answer"][int(np.argmax(other))],
+            remedy="Give the address of the uptime feed that the rollup's documentation names",
+        )
+    instants = (rows[name].tolist() for name in ("started_at", "known_at"))
+    for status, at, known_at in zip(told.tolist(), *instants, strict=True):
         if status and down is None:
-            down = at
+            down = at, known_at
         elif not status and down is not None:
-            found.append(Outage(down, at + grace))
+            found.append(Outage(down[0], at + grace, down[1]))
             down = None
-    return found + ([Outage(down, FOREVER)] if down is not None else [])
+    return found + ([Outage(down[0], FOREVER, down[1])] if down is not None else [])
 
 
 class RoundPrices(BlockAnchor):
     """The prices of a feed of rounds, sampled at multiples of an interval: at each the one that is served then.
 
-    Left out and counted, by samples: ``stale`` when the round is older than the heartbeat allows, ``nonpositive``
-    answers, and ``sequencer`` when the rollup was down or had just come back. Nothing is filled.
+    Left out and counted, by samples: ``stale`` when the round is older than a declared heartbeat allows (without one
+    the proxy's word counts, however old, and the series is judged by the measured one), ``nonpositive`` answers,
+    and ``sequencer`` when the rollup was down or had just come back. Nothing is filled.
 
     Parameters
     ----------
@@ -154,6 +173,7 @@ class RoundPrices(BlockAnchor):
     def __init__(self, settings: ChainlinkFeed, node: Node) -> None:
         self._settings, self._node = settings, node
         self._rounds = ChainlinkRounds(settings, node)
+        self._outages: list[Outage] = []
         source = self._rounds.spec.source
         self._spec = FeedSpec(Kind.PRICE, settings.asset, settings.quote, source, settings.interval)
 
@@ -161,6 +181,11 @@ class RoundPrices(BlockAnchor):
     def spec(self) -> FeedSpec:
         """What the feed is about."""
         return self._spec
+
+    @property
+    def declared_heartbeat(self) -> int | None:
+        """Longest time between two rounds as the settings say it; None where they do not."""
+        return self._settings.heartbeat
 
     @property
     def rounds(self) -> ChainlinkRounds:
@@ -175,8 +200,9 @@ class RoundPrices(BlockAnchor):
         """Samples from `start` on and before `stop`, none beyond the last final block; raises like the rounds."""
         top = self._node.final_block()
         stop = min(stop, top.time + 1)
-        interval, oldest = self._settings.interval, int(TOLERANCE * self._settings.heartbeat)
-        before = collect(self._rounds, max(start - oldest, 0), start)
+        interval, heartbeat = self._settings.interval, self._settings.heartbeat
+        oldest = FOREVER if heartbeat is None else int(TOLERANCE * heartbeat)
+        before = self._before(start, oldest)
         within = collect(self._rounds, start, stop)
         rows = Table.concatenate(COLUMNS[Kind.ROUND], (before.rows, within.rows))
         self._node.verify(top)
@@ -201,16 +227,35 @@ class RoundPrices(BlockAnchor):
         counts = {name: n for name, n in counted.items() if n}
         yield Chunk(Kind.PRICE, _price_rows(times[kept], value[kept]), counts)
 
+    def withdrawals(self) -> Sequence[Withdrawal]:
+        """Samples between the start of an outage and its report: they were served, and were not to be used."""
+        ended = ((one, min(one.stop, one.known_at)) for one in self._outages)
+        return [Withdrawal(one.start, stop, one.known_at) for one, stop in ended if one.start < stop]
+
+    def _before(self, start: int, oldest: int) -> Chunk:
+        """Rounds before an instant, the one that is served then among them where it is young enough."""
+        span = min(LOOK_BACK, oldest)
+        while not len((found := collect(self._rounds, max(start - span, 0), start)).rows):
+            if span >= min(start, oldest):
+                break
+            span = min(8 * span, oldest)
+        return found
+
     def _closed(self, times: IntArray, stop: int) -> npt.NDArray[np.bool_]:
         """Which instants (n,) lie in an outage of the sequencer."""
         closed = np.zeros(len(times), dtype=bool)
+        self._outages = []
         if self._settings.sequencer is None:
             return closed
-        changes = {"address": self._settings.sequencer, "decimals": None}
-        uptime: Feed = ChainlinkRounds(self._settings.model_copy(update=changes), self._node)
-        for outage in outages(collect(uptime, 0, stop).rows, self._settings.grace):
+        self._outages = outages(collect(self._uptime(), 0, stop).rows, self._settings.grace)
+        for outage in self._outages:
             closed |= (times >= outage.start) & (times < outage.stop)
         return closed
+
+    def _uptime(self) -> Feed:
+        """The uptime feed of the sequencer, which is no price of any pair."""
+        changes = {"address": self._settings.sequencer, "decimals": None, "asset": "sequencer", "quote": "uptime"}
+        return ChainlinkRounds(self._settings.model_copy(update=changes), self._node)
 
 
 def _price_rows(times: IntArray, values: FloatArray) -> Table:

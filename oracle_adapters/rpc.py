@@ -349,15 +349,15 @@ class Node:
             raise self._refused(error, block) from None
 
     def _ask(self, operation: Callable[[], T], what: str) -> T:
-        from requests import HTTPError
         from web3.exceptions import Web3RPCError
 
         def counted(_: float) -> T:
             self.requests += 1
             try:
                 return operation()
-            except HTTPError as error:
-                if error.response is None or error.response.status_code != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            except OSError as error:  # as all errors of requests are
+                response = getattr(error, "response", None)
+                if getattr(response, "status_code", None) != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
                     raise
                 # Said by a proxy before the node, and as good as a word of its own: what was asked is halved.
                 raise Web3RPCError("HTTP 413: the request is too large") from None

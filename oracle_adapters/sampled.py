@@ -72,6 +72,11 @@ class SampledPrices(BlockAnchor):
         return self._spec
 
     @property
+    def declared_heartbeat(self) -> int | None:
+        """None: what a contract holds need not change."""
+        return None
+
+    @property
     def node(self) -> Node:
         """Where it is read."""
         return self._node

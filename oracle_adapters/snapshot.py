@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,16 +10,18 @@ from pathlib import Path
 from oracle_adapters import sample
 from oracle_adapters.depth import Venue, measured_depth
 from oracle_adapters.derivatives import DERIVATIVES, quoted_derivatives
-from oracle_adapters.feed import FOREVER, Feed, Kind, collect
+from oracle_adapters.feed import FOREVER, Chunk, Feed, Kind, collect
 from oracle_adapters.files import PriceFile, read_bytes
+from oracle_adapters.masking import mask
 from oracle_adapters.oracle_facts import oracle_facts
 from oracle_adapters.prices import Prices, price_assets
 from oracle_adapters.quality import Check
+from oracle_adapters.quality.clamps import check_clamps
 from oracle_adapters.registry import composite_paths, open_feeds
 from oracle_adapters.safety import Lending, safety_checks
 from oracle_adapters.tables import read_book, read_changed_at, read_depth
 from risk.artifact import Table
-from risk.errors import DataError
+from risk.errors import DataError, RiskcalError, SourceError
 from risk.feed_settings import SampleFeed
 from risk.market import (
     NUMERAIRE,
@@ -46,7 +48,12 @@ _NEAR = PriceFile | sample.SampleMarket
 
 
 def build_snapshot(
-    settings: Settings, *, root: Path, as_of: int | None = None, store: Path | None = None
+    settings: Settings,
+    *,
+    root: Path,
+    as_of: int | None = None,
+    store: Path | None = None,
+    unread: dict[str, RiskcalError] | None = None,
 ) -> MarketSnapshot:
     """Read what the settings name, as it was known at an instant.
 
@@ -64,6 +71,9 @@ def build_snapshot(
     store
         Folder of fetched rows; by default that of the settings. With one, no source is asked: only files and the
         sample are read in their place.
+    unread
+        Where given, a feed that cannot be opened or read is added here by its name, with a bad row of quality in
+        place of its data; nobody may decide by such a snapshot. Where left out, the first such error is raised.
 
     Raises
     ------
@@ -77,16 +87,32 @@ def build_snapshot(
         as_of = parse_instant(settings.as_of)
     if store is None and settings.store is not None:
         store = root / settings.store
-    opened = open_feeds(settings, root)
-    feeds = [feed for feed in opened if feed.spec.kind is Kind.PRICE]
+    lost: dict[str, RiskcalError] = {}
+
+    def read(feed: Feed, stop: int) -> Chunk | None:
+        try:
+            return _collected(feed, store, stop)
+        except RiskcalError as error:
+            if unread is None:
+                raise
+            lost.setdefault(feed.spec.id, error)
+            return None
+
+    def read_all(kinds: Collection[Kind], stop: int) -> list[tuple[Feed, Chunk]]:
+        wanted = [feed for feed in opened if feed.spec.kind in kinds]
+        return [(feed, chunk) for feed in wanted if (chunk := read(feed, stop)) is not None]
+
+    unopened: list[SourceError] | None = None if unread is None else []
+    opened = open_feeds(settings, root, unreached=unopened)
+    lost |= {error.file or error.message: error for error in unopened or ()}
     stop = FOREVER if as_of is None else as_of + 1
-    chunks = [collect(feed if store is None else _kept(feed, store), 0, stop) for feed in feeds]
-    quoting = [feed for feed in opened if feed.spec.kind in DERIVATIVES]
-    quotes = [(f.spec, collect(f if store is None else _kept(f, store), 0, stop)) for f in quoting]
-    books = [feed for feed in opened if feed.spec.kind is Kind.DEPTH]
-    venues = [Venue(f.spec, collect(f if store is None else _kept(f, store), 0, stop).rows) for f in books]
-    all_rows = [chunk.rows for chunk in chunks] + [venue.rows for venue in venues] + [chunk.rows for _, chunk in quotes]
+    priced = read_all({Kind.PRICE}, stop)
+    quotes = [(feed.spec, chunk) for feed, chunk in read_all(DERIVATIVES, stop)]
+    venues = [Venue(feed.spec, chunk.rows) for feed, chunk in read_all({Kind.DEPTH}, stop)]
+    all_rows = [chunk.rows for _, chunk in priced] + [one.rows for one in venues] + [chunk.rows for _, chunk in quotes]
     known = [int(rows["known_at"].max()) for rows in all_rows if len(rows)]
+    if not known and lost:
+        raise max(lost.values(), key=lambda error: error.exit_code)
     if not known:
         raise DataError(
             "nothing was known at the as-of date",
@@ -96,20 +122,23 @@ def build_snapshot(
         )
     instant = max(known) if as_of is None else as_of
 
-    paths = composite_paths(settings, feeds)
-    prices = price_assets(settings, paths, list(zip(feeds, chunks, strict=True)), instant)
+    paths = composite_paths(settings, [feed for feed in opened if feed.spec.kind is Kind.PRICE])
+    told = [(feed.spec, chunk.rows) for feed, chunk in read_all({Kind.ROUND}, instant + 1)]
+    prices = price_assets(settings, paths, priced, instant, {spec.id: rows for spec, rows in told})
     assets = tuple(sorted({one.base for one in prices.series}))
     declared = _declared(settings, root, instant, assets, prices.series, store)
     depth, seen = _depth(settings, venues, prices, instant, declared.depth)
-    rounds = [feed for feed in opened if feed.spec.kind is Kind.ROUND]
-    stop = instant + 1
-    told = [(f.spec, collect(f if store is None else _kept(f, store), 0, stop).rows) for f in rounds]
     oracle, rules = oracle_facts(settings.oracles, told)
+    behind = {feed.spec.id: chunk.rows for feed, chunk in read_all({Kind.AGGREGATOR}, instant + 1)}
+    rules += [(spec.id, check_clamps(behind[spec.id], rows)) for spec, rows in told if spec.id in behind]
     derivatives = quoted_derivatives(quotes, instant)
-    moved = [(feed.spec, _figures(feed, store, instant)) for feed in opened if feed.spec.kind is Kind.SAFETY]
+    moved = [(feed.spec, chunk.rows) for feed, chunk in read_all({Kind.SAFETY}, instant + 1)]
     lending = Lending(settings, declared.in_force, declared.book, _in_usd(prices))
     safety = safety_checks(moved, lending, paths) if moved else ()
     rows = [*prices.checks, *declared.checks, *seen, *rules, *derivatives.checks, *safety]
+    if unread is not None:
+        unread |= lost
+        rows += [(name, Check("read", Verdict.BAD, 0, mask(str(error)))) for name, error in lost.items()]
     return MarketSnapshot(
         as_of=instant,
         assets=assets,
@@ -176,14 +205,16 @@ def _in_usd(prices: Prices) -> dict[str, float]:
     return {one.base: float(one.value[-1]) for one in _closes(prices) if one.value[-1] > 0} | {NUMERAIRE: 1.0}
 
 
-def _figures(feed: Feed, store: Path | None, as_of: int) -> Table:
-    """Rows of an oracle's safety that were known at an instant; of a chain only the last ones are read."""
+def _collected(feed: Feed, store: Path | None, stop: int) -> Chunk:
+    """Rows that were known before `stop`; of an oracle's safety a chain is asked for the last ones only."""
     if store is not None:
-        return collect(_kept(feed, store), 0, as_of + 1).rows
-    from oracle_adapters.sampled import SampledFigures
+        return collect(_kept(feed, store), 0, stop)
+    if feed.spec.kind is Kind.SAFETY:
+        from oracle_adapters.sampled import SampledFigures
 
-    assert isinstance(feed, SampledFigures)  # noqa: S101 - the only feeds of their kind
-    return feed.last(as_of).rows
+        assert isinstance(feed, SampledFigures)  # noqa: S101 - the only feeds of their kind
+        return feed.last(stop - 1)
+    return collect(feed, 0, stop)
 
 
 def _kept(feed: Feed, folder: Path) -> Feed:
@@ -230,7 +261,7 @@ def _declared(
     checks: list[tuple[str, Check]] = []
 
     if settings.parameters is not None:
-        text = read_bytes(root / settings.parameters, settings.parameters).decode(errors="replace")
+        text = read_bytes(root / settings.parameters, settings.parameters).decode("utf-8-sig", errors="replace")
         in_force = ParameterSet.from_toml(text, file=settings.parameters)
         _check_in_force(in_force, settings.parameters)
     else:

@@ -30,6 +30,10 @@ from risk.market import IntArray
 ANCHOR, COUNTED = "anchor.json", "counted"
 
 
+WITHDRAWN = "withdrawn"
+"""Field of a row of prices that says that those of its bar count no more; what it holds as a value means nothing."""
+
+
 class Store:
     """Rows of many feeds in one folder.
 
@@ -113,6 +117,8 @@ class Store:
             if -negative_stop > reached and start <= known_at:
                 total.update(found)
                 reached = -negative_stop
+        if spec.kind is Kind.PRICE and (gone := len(self._rows(spec, 0, known_at, {"field": WITHDRAWN}))):
+            total["withdrawn"] = gone
         return dict(sorted(total.items()))
 
     def anchor(self, spec: FeedSpec) -> Mapping[str, Any] | None:
@@ -187,14 +193,30 @@ class Store:
         DataError
             When two rows that became known at the same instant disagree, or a part is damaged.
         """
-        rows = self._rows(spec, start, min(known_at, stop - 1), equal)
+        last = min(known_at, stop - 1)
+        rows = self._rows(spec, start, last, equal)
         keys = key_columns(spec.kind)
-        if increasing([rows[name] for name in keys]):
-            return rows
-        rows = rows.take(_distinct(spec, rows))
-        later = np.ones(len(rows), dtype=bool)
-        later[:-1] = np.any([rows[name][:-1] != rows[name][1:] for name in keys], axis=0)
-        return rows.take(later)
+        if not increasing([rows[name] for name in keys]):
+            rows = rows.take(_distinct(spec, rows))
+            later = np.ones(len(rows), dtype=bool)
+            later[:-1] = np.any([rows[name][:-1] != rows[name][1:] for name in keys], axis=0)
+            rows = rows.take(later)
+        if spec.kind is Kind.PRICE and len(gone := self._rows(spec, start, last, {"field": WITHDRAWN})):
+            rows = rows.take(~np.isin(rows["observed_at"], gone["observed_at"]))
+        return rows
+
+    def withdraw(self, spec: FeedSpec, first: int, stop: int, known_at: int) -> int:
+        """Have prices about ``first <= observed_at < stop`` count no more from `known_at` on; returns how many bars.
+
+        Nothing is removed: a row of its own says so, and what was known before it reads as it did.
+        """
+        held = self.read(spec, start=first, known_at=known_at)["observed_at"]
+        times = np.unique(held[(held >= first) & (held < stop)])
+        n = len(times)
+        columns = (times, np.full(n, WITHDRAWN), np.full(n, known_at, dtype=np.int64), np.ones(n))
+        if n:
+            self.append(spec, Table(dict(zip(COLUMNS[Kind.PRICE], columns, strict=True))))
+        return n
 
     def content_hash(self, spec: FeedSpec, *, known_at: int = FOREVER) -> str:
         """Hash of what `read` returns; how it is laid out in parts does not matter."""

@@ -72,7 +72,7 @@ class Start:
             When the as-of is no date or time.
         """
         try:
-            settings = read_settings(config.decode(), file=file)
+            settings = read_settings(config.decode("utf-8-sig"), file=file)
         except UnicodeDecodeError:
             raise SettingsError("not a text file in UTF-8", file=file) from None
         if seed is not None:
@@ -259,10 +259,10 @@ def _make_backtest(chain: Chain, _: Start, executor: Executor | None) -> None:
     chain.keep("backtest", chain.track_record.artifact(), {"track-record.md": markdown(chain.track_record).encode()})
 
 
-def _make_recommendation(chain: Chain, _: Start, __: Executor | None) -> None:
+def _make_recommendation(chain: Chain, _: Start, executor: Executor | None) -> None:
     from risk.pipeline import recommend
 
-    chain.recommendation = recommend(chain.snapshot, chain.calibration, chain.settings)
+    chain.recommendation = recommend(chain.snapshot, chain.calibration, chain.settings, executor=executor)
     derivations = [derivation.document() for derivation in chain.recommendation.derivations]
     extra = {
         "target.toml": chain.recommendation.target.to_toml().encode(),

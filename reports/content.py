@@ -21,7 +21,8 @@ from risk.market import Verdict as Quality
 from risk.outcome import StressResult
 from risk.parameters import Key, Malformed, Value
 from risk.protocols.codec import Call
-from risk.protocols.proposal import EncodedProposal
+from risk.protocols.compound_v3_state import FACTOR_SCALE
+from risk.protocols.proposal import CODECS, EncodedProposal
 from risk.recommendation import Derivation, Operation, Recommendation, Term
 from risk.settings import Settings
 from risk.units import GRIDS, Dimension, Ratio
@@ -170,8 +171,10 @@ def _parameter(row: SummaryRow, derivation: Derivation, settings: Settings, as_o
     protocol = settings.markets[row.key.market].protocol if row.key.market in settings.markets else ""
     texts = {"in_force": derivation.current, "next_step": derivation.next_step, "target": derivation.target}
     values = {name: parsed(derivation, texts[name]) for name in SETS}
+    places = {(asset.reserve, symbol): asset.decimals for _, symbol, asset in settings.reserves()}
+    decimals = places.get((row.key.market, row.key.subject), 0)
     shown: dict[str, Any] = {
-        name: None if value is None else _value(row.key, value, protocol) for name, value in values.items()
+        name: None if value is None else _value(row.key, value, protocol, decimals) for name, value in values.items()
     }
     earliest = derivation.earliest
     return {
@@ -192,19 +195,22 @@ def _parameter(row: SummaryRow, derivation: Derivation, settings: Settings, as_o
     }
 
 
-def _value(key: Key, value: Value, protocol: str) -> dict[str, Any]:
-    stored = stored_integer(key, value, protocol)
+def _value(key: Key, value: Value, protocol: str, decimals: int) -> dict[str, Any]:
+    stored = stored_integer(key, value, protocol, decimals)
     exact = value.text if isinstance(value, Malformed) else str(value.value)
     return {"value": exact, "text": wording.quantity(value), "stored": None if stored is None else str(stored)}
 
 
-def stored_integer(key: Key, value: Value, protocol: str) -> int | None:
-    """The integer that the contract stores, as explorers show it; None where the protocol has no codec.
+def stored_integer(key: Key, value: Value, protocol: str, decimals: int = 0) -> int | None:
+    """The integer that the contract takes and shows; None where the protocol has no codec.
 
-    Aave v3 stores ratios in basis points, a bonus as 100 % plus the bonus, and caps in whole tokens.
+    Aave v3 stores ratios in basis points, a bonus as 100 % plus the bonus, and caps in whole tokens; Compound III takes
+    factors times 1e18 and caps in base units, of which a token of `decimals` has 10 to that power.
     """
-    if protocol != "aave_v3" or isinstance(value, Malformed) or not GRIDS[protocol].holds(value):
+    if protocol not in CODECS or isinstance(value, Malformed) or not GRIDS[protocol].holds(value):
         return None
+    if protocol == "compound_v3":
+        return int(value.value * (FACTOR_SCALE if isinstance(value, Ratio) else 10**decimals))
     if not isinstance(value, Ratio):
         return int(value.value)
     points = int(value.value * 10_000)

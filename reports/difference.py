@@ -80,7 +80,7 @@ def run_difference(before: Path, after: Path) -> tuple[Section, ...]:
 
     return (
         _mapped("Identity", _identity(manifests[0]), _identity(manifests[1])),
-        _mapped("Settings", *(_flat(tomllib.loads(text.decode())) for text in texts)),
+        _mapped("Settings", *(_flat(tomllib.loads(text.decode("utf-8-sig"))) for text in texts)),
         section("snapshot", "Data", run_folder.load_snapshot, _data),
         section("calibration", "Models", run_folder.load_calibration, _models),
         section("calibration", "Figures", run_folder.load_calibration, _figures),

@@ -27,6 +27,6 @@ def read_parameters(file: Path) -> ParameterSet:
     if len(data) > LARGEST:
         raise InputError(f"larger than {LARGEST:,} bytes", file=str(file), remedy="Give a parameter file")
     try:
-        return ParameterSet.from_toml(data.decode(), file=str(file))
+        return ParameterSet.from_toml(data.decode("utf-8-sig"), file=str(file))
     except UnicodeDecodeError:
         raise InputError("not a text file in UTF-8", file=str(file), remedy="Give a parameter file") from None

@@ -7,6 +7,7 @@ with shortest round-trip floats, so that people can open them and nothing is los
 
 from __future__ import annotations
 
+import copyreg
 import csv
 import hashlib
 import io
@@ -24,6 +25,14 @@ from risk.errors import ArtifactError, DefectError
 
 Column = npt.NDArray[Any]
 _KINDS = {"i": "i8", "f": "f8", "U": "str", "b": "bool"}
+
+
+def _read_only(values: dict[Any, Any]) -> MappingProxyType[Any, Any]:
+    return MappingProxyType(values)
+
+
+# Artifacts go to worker processes, and read-only mappings do not pickle by themselves.
+copyreg.pickle(MappingProxyType, lambda proxy: (_read_only, (dict(proxy),)))
 
 
 def canonical_json(value: object) -> str:

@@ -95,7 +95,8 @@ class SubjectModel:
     model
         Name of the volatility model behind the draws.
     observed_at, returns, variances, residuals
-        (n,) end times, log returns, filtered variances and standardised residuals of the subject's own history.
+        (n,) end times, log returns, filtered variances and standardised residuals of the subject's own history. With
+        hour factors the last two, and all that follows, are those of returns over the factor of their hour.
     draws
         (n_draws, 7) posterior draws of mu, omega, alpha, gamma, beta, nu and next bar's variance.
     starting_variance
@@ -108,6 +109,15 @@ class SubjectModel:
         Vintage of the pooled prior.
     status
         ``ok`` or what weakens the fit.
+    shock_draws
+        (n_draws, n_nodes) the shocks under each draw, at the positions of `risk.tails.shocks.draw_nodes`; no rows where
+        `shocks` hold under every draw.
+    level_draws
+        (n_draws,) factor on `starting_variance` under each draw: what the history leaves open about its level; empty
+        where nothing is.
+    hour_factors
+        (24,) factors of volatility by hour of the day (UTC) that a bar covers, which bars of paths are multiplied by;
+        empty for bars of a day or longer, and where no factor is known.
     """
 
     subject: str
@@ -126,6 +136,9 @@ class SubjectModel:
     jump_sizes: FloatArray
     prior: str
     status: str
+    shock_draws: FloatArray = field(default_factory=lambda: np.empty((0, 0)))
+    level_draws: FloatArray = field(default_factory=lambda: np.empty(0))
+    hour_factors: FloatArray = field(default_factory=lambda: np.empty(0))
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "observed_at", frozen(self.observed_at, np.int64))
@@ -133,7 +146,11 @@ class SubjectModel:
             object.__setattr__(self, name, frozen(getattr(self, name)))
 
 
-_ARRAYS = ("returns", "variances", "residuals", "draws", "starting_variance", "shocks", "jump_intensity", "jump_sizes")
+_ARRAYS = (
+    "returns", "variances", "residuals", "draws", "starting_variance", "shocks", "jump_intensity", "jump_sizes",
+    "shock_draws", "level_draws",
+    "hour_factors",
+)  # fmt: skip
 SHORT_HISTORY_NOTE = "short_history"
 """In the status of a model with few returns behind it: margins then take the upper end of their band."""
 _NAMES = ("subject", "collateral", "debt", "interval", "model", "prior", "status")
@@ -198,7 +215,7 @@ class Calibration:
     inputs: Mapping[str, str] = field(default_factory=dict)
     settings_hash: str = ""
 
-    SCHEMA = "riskcal/calibration/2"
+    SCHEMA = "riskcal/calibration/3"
 
     def model(self, subject: str) -> SubjectModel | Unavailable:
         """The path model of an asset or pair, or why there is none."""
@@ -282,12 +299,16 @@ def _tables_of(group: str, models: list[SubjectModel]) -> dict[str, Table]:
     """Long tables, each with the index of the model a row belongs to."""
 
     def stacked(names: tuple[str, ...], columns: tuple[str, ...], rows: tuple[str, ...] = ()) -> Table:
-        arrays = [[getattr(m, n) if not rows else getattr(m, n)[:, i] for m in models] for i, n in enumerate(names)]
+        arrays = [
+            [getattr(m, n).ravel() if not rows else getattr(m, n)[:, i] for m in models] for i, n in enumerate(names)
+        ]
         lengths = [len(a) for a in arrays[0]] if models else []
         joined = {c: np.concatenate(a) if a else np.empty(0) for c, a in zip(columns, arrays, strict=True)}
         return Table({"model": np.repeat(np.arange(len(models), dtype=np.int64), lengths), **joined})
 
     history = ("observed_at", "returns", "variances", "residuals")
+    # Only where there are any: a calibration on daily bars has no such table.
+    hours = ("hour_factors",) if any(model.hour_factors.size for model in models) else ()
     return {
         f"{group}_history": stacked(history, history),
         f"{group}_draws": stacked(("draws",) * len(DRAW_COLUMNS), DRAW_COLUMNS, DRAW_COLUMNS),
@@ -295,6 +316,9 @@ def _tables_of(group: str, models: list[SubjectModel]) -> dict[str, Table]:
         f"{group}_starts": stacked(("starting_variance",), ("starting_variance",)),
         f"{group}_shocks": stacked(("shocks",), ("shocks",)),
         f"{group}_jumps": stacked(("jump_sizes",), ("jump_sizes",)),
+        f"{group}_shock_draws": stacked(("shock_draws",), ("shock_draws",)),
+        f"{group}_level_draws": stacked(("level_draws",), ("level_draws",)),
+        **{f"{group}_hours": stacked((name,), (name,)) for name in hours},
     }
 
 
@@ -306,16 +330,21 @@ def _models_from(group: str, document: Mapping[str, Any], tables: Mapping[str, T
             source = tables[f"{group}_{table}"]
             return source[column][source["model"] == index]
 
+        draws = np.column_stack([part("draws", column) for column in DRAW_COLUMNS])
+        shock_draws = part("shock_draws", "shock_draws")
         models[head["subject"]] = SubjectModel(
             **head,
             observed_at=part("history", "observed_at"),
             returns=part("history", "returns"),
             variances=part("history", "variances"),
             residuals=part("history", "residuals"),
-            draws=np.column_stack([part("draws", column) for column in DRAW_COLUMNS]),
+            draws=draws,
             starting_variance=part("starts", "starting_variance"),
             shocks=part("shocks", "shocks"),
             jump_intensity=part("intensity", "jump_intensity"),
             jump_sizes=part("jumps", "jump_sizes"),
+            shock_draws=shock_draws.reshape(len(draws) if len(shock_draws) else 0, -1 if len(shock_draws) else 0),
+            level_draws=part("level_draws", "level_draws"),
+            hour_factors=part("hours", "hour_factors") if f"{group}_hours" in tables else np.empty(0),
         )
     return models

@@ -128,14 +128,18 @@ class ChainlinkFeed(OnChainFeed):
     decimals
         What the feed must have in every phase; left out, any.
     heartbeat
-        Longest time between two rounds, as the operator states it. An older price is left out and counted.
+        Longest time between two rounds, as the operator states it: an older price is left out and counted. Left
+        out, nothing is, and the prices are judged by the heartbeat that the rounds show.
+    description
+        What the feed calls itself in every phase; left out, a description that names another pair is refused.
     sequencer
         Uptime feed of a rollup's sequencer; while it is down, and for `grace` after, no price is taken.
     """
 
     kind: Literal["chainlink"]
     decimals: int | None = Field(default=None, ge=0, le=36)
-    heartbeat: Duration = 3600
+    heartbeat: Duration | None = None
+    description: str | None = Field(default=None, max_length=128)
     sequencer: Address | None = None
     grace: Duration = 3600
 

@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
 from risk.artifact import Artifact, Table
 from risk.derivatives import FundingHistory, OptionChain, read_chains, read_funding, written_chains, written_funding
 from risk.errors import DataError
+from risk.facts import OracleFacts, Origin, StepBound
 from risk.parameters import Key, ParameterSet
 from risk.series import BoolArray, FloatArray, IntArray, PriceSeries, frozen
 from risk.structure import no_structure
@@ -59,14 +61,6 @@ class Impact(StrEnum):
 
     AVERAGE = "average"
     MARGINAL = "marginal"
-
-
-class Origin(StrEnum):
-    """Where a figure that is not calibrated comes from."""
-
-    MEASURED = "measured"
-    DECLARED = "declared"
-    ASSUMED = "assumed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,42 +155,6 @@ class Book:
         for name, array in (("collateral", self.collateral), ("debt", self.debt)):
             if not np.isfinite(array).all() or (array < 0).any():
                 raise DataError("a position is negative or not finite", field=f"book.{name}")
-
-
-@dataclass(frozen=True, slots=True)
-class OracleFacts:
-    """How an asset's on-chain feed updates.
-
-    Attributes
-    ----------
-    deviation
-        Move that triggers an update, as a fraction; it compounds into the move that a threshold must stand.
-    heartbeat, latency
-        Seconds; latency goes into the liquidation delay.
-    """
-
-    deviation: float
-    heartbeat: int
-    latency: int
-
-
-@dataclass(frozen=True, slots=True)
-class StepBound:
-    """How far and how often a steward may move a parameter.
-
-    Attributes
-    ----------
-    step
-        Largest change, in absolute points or relative to the current value.
-    relative
-        Which of the two.
-    minimum_delay
-        Seconds between two changes.
-    """
-
-    step: float
-    relative: bool
-    minimum_delay: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,9 +293,9 @@ class MarketSnapshot:
         )
         tables = {"series": listed, "prices": prices, "depth": depth, "quality": self.quality}
         tables |= {"structure": self.structure} if len(self.structure) else {}
+        about: dict[str, Any] | None = None
         tables |= {"options": written_chains(self.options)} if self.options else {}
         tables |= {"rates": written_funding(self.rates)} if self.rates else {}
-        about: dict[str, Any] | None = None
         if self.book is not None:
             about = {name: getattr(self.book, name) for name in ("origin", "accounts", "assets", "modes")}
             about = about if any(self.book.modes) else {k: v for k, v in about.items() if k != "modes"}
@@ -352,7 +310,7 @@ class MarketSnapshot:
             "in_force": {str(key): str(value) for key, value in self.in_force.values.items()},
             "changed_at": {str(key): at for key, at in sorted(self.changed_at.items())},
             "bounds": {name: asdict(bound) for name, bound in self.bounds.items()},
-            "oracle": {name: asdict(facts) for name, facts in self.oracle.items()},
+            "oracle": {name: facts.document() for name, facts in self.oracle.items()},
         }
         return Artifact(self.SCHEMA, document, tables, self.inputs, self.settings_hash)
 
@@ -390,7 +348,7 @@ class MarketSnapshot:
             in_force=ParameterSet.from_texts(document["in_force"]),
             changed_at={Key.parse(key): int(at) for key, at in document["changed_at"].items()},
             bounds={name: StepBound(**bound) for name, bound in document["bounds"].items()},
-            oracle={name: OracleFacts(**facts) for name, facts in document["oracle"].items()},
+            oracle={name: OracleFacts.from_document(facts) for name, facts in document["oracle"].items()},
             quality=tables["quality"],
             inputs=artifact.inputs,
             settings_hash=artifact.settings_hash,

@@ -56,9 +56,11 @@ def backtest(snapshot: MarketSnapshot, settings: Settings, executor: Executor | 
     return assemble_track_record(snapshot, settings, records)
 
 
-def recommend(snapshot: MarketSnapshot, calibration: Calibration, settings: Settings) -> Recommendation:
+def recommend(
+    snapshot: MarketSnapshot, calibration: Calibration, settings: Settings, executor: Executor | None = None
+) -> Recommendation:
     """Targets, derivations and next legal steps."""
-    return _recommend(snapshot, calibration, settings, _hashes(snapshot, calibration))
+    return _recommend(snapshot, calibration, settings, _hashes(snapshot, calibration), executor)
 
 
 def stress(

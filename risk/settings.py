@@ -148,8 +148,8 @@ class Models(Model):
     minimum_observations
         Fewer returns than this is a refusal.
     volatility
-        Models that race; ``ewma_t`` always runs. Of those that drive no paths (``score_t``, ``egarch_t``,
-        ``component_t``) a winner is shown, and the best that can stands in for it on paths.
+        Models that race; ``ewma_t`` always runs. Of those that drive no paths (``egarch_t``, ``component_t``)
+        a winner is shown, and the best that can stands in for it on paths.
     confidence
         Confidences of the risk figures.
     posterior_draws, paths_per_draw

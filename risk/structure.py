@@ -21,3 +21,8 @@ STEWARD = "steward"
 def no_structure() -> Table:
     """The table where nothing is read on chain."""
     return Table.from_rows(STRUCTURE_SCHEMA, ())
+
+
+def closed(structure: Table, market: str, reserve: str) -> bool:
+    """Whether a market takes no more of a reserve (Compound III: a cap of zero, which elsewhere means no cap)."""
+    return len(structure.where(market=market, kind="reserve", subject=reserve, fact="closed", value="true")) > 0

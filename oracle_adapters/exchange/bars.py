@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from oracle_adapters.exchange.client import Venue, quote_of, seconds_of, source_of
+from oracle_adapters.exchange.client import Venue, seconds_of
 from oracle_adapters.exchange.history import Record, figure, instant, seconds, total, walk, written
-from oracle_adapters.feed import COLUMNS, Chunk, FeedSpec, Kind
+from oracle_adapters.exchange.market import MarketFeed
+from oracle_adapters.feed import COLUMNS, Chunk, Kind
 from risk.artifact import Table
 from risk.errors import SettingsError
 from risk.feed_settings import ExchangeFeed
@@ -18,7 +19,7 @@ _PAGE = 500
 """Bars a page where ccxt does not say what the venue gives."""
 
 
-class Bars:
+class Bars(MarketFeed):
     """The feed of one market's bars.
 
     A venue stamps a bar with its open; we with its end, which is when it is known. Only bars are given that have
@@ -37,7 +38,8 @@ class Bars:
     """
 
     def __init__(self, settings: ExchangeFeed, venue: Venue) -> None:
-        venue.require("fetchOHLCV", "bars")
+        self._interval = seconds_of(settings.timeframe)
+        super().__init__(settings, venue, Kind.PRICE, self._interval, "fetchOHLCV", "bars")
         lengths = list(venue.exchange.timeframes or ())
         if settings.timeframe not in lengths:
             raise SettingsError(
@@ -46,25 +48,7 @@ class Bars:
                 value=settings.timeframe,
                 remedy=f"It has {', '.join(lengths)}",
             )
-        self._settings, self._venue = settings, venue
         self._first = instant(settings.start or "", "feeds.start")
-        self._interval = seconds_of(settings.timeframe)
-        quote, source = quote_of(settings.symbol), source_of(settings)
-        self._spec = FeedSpec(Kind.PRICE, settings.asset, quote, source, self._interval)
-
-    @property
-    def spec(self) -> FeedSpec:
-        """What the feed is about."""
-        return self._spec
-
-    @property
-    def venue(self) -> Venue:
-        """Where it is fetched."""
-        return self._venue
-
-    def facts(self) -> Mapping[str, str]:
-        """The market as the venue describes it."""
-        return market_facts(self._venue, self._settings.symbol)
 
     def fetch(self, start: int, stop: int) -> Iterator[Chunk]:
         """Bars that closed from `start` on and before `stop`, a chunk a page.
@@ -127,10 +111,3 @@ def _rows(records: Sequence[Record], *, in_base: bool) -> tuple[Table, Mapping[s
             else:
                 rows.append((end, _FIELDS[i], end, value))
     return Table.from_rows(COLUMNS[Kind.PRICE], rows), counted
-
-
-def market_facts(venue: Venue, symbol: str) -> Mapping[str, str]:
-    """What a venue says of a market: its own name of it, its type, whether it trades, the size of a contract."""
-    market = venue.market(symbol)
-    told = {name: market.get(name) for name in ("id", "type", "active", "linear", "contractSize")}
-    return {"exchange": venue.name, "ccxt": venue.version} | {k: str(v) for k, v in told.items() if v is not None}

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from oracle_adapters.exchange.bars import market_facts
-from oracle_adapters.exchange.client import Venue, quote_of, source_of
+from oracle_adapters.exchange.client import Venue
 from oracle_adapters.exchange.history import figure, seconds, total
-from oracle_adapters.feed import COLUMNS, Chunk, FeedSpec, Kind
+from oracle_adapters.exchange.market import SAMPLED, MarketFeed
+from oracle_adapters.feed import COLUMNS, Chunk, Kind
 from risk.artifact import Table
 from risk.errors import DataError
 from risk.feed_settings import ExchangeFeed
@@ -20,10 +20,9 @@ from risk.market import FloatArray, Impact, LiquidityCurve, Origin
 Side = Literal["bid", "ask"]
 EDGE = 1e-12
 """Width of a step's edge on a curve, as a share of the size where it begins: a curve is linear between points."""
-_MINUTE = 60
 
 
-class OrderBook:
+class OrderBook(MarketFeed):
     """The feed of a spot market's book, as it stands when it is fetched; the past of a book is in a store only.
 
     Raises
@@ -33,19 +32,7 @@ class OrderBook:
     """
 
     def __init__(self, settings: ExchangeFeed, venue: Venue) -> None:
-        venue.require("fetchOrderBook", "order books")
-        self._settings, self._venue = settings, venue
-        quote = quote_of(settings.symbol)
-        self._spec = FeedSpec(Kind.DEPTH, settings.asset, quote, source_of(settings), _MINUTE)
-
-    @property
-    def spec(self) -> FeedSpec:
-        """What the feed is about."""
-        return self._spec
-
-    def facts(self) -> Mapping[str, str]:
-        """The market as the venue describes it."""
-        return market_facts(self._venue, self._settings.symbol)
+        super().__init__(settings, venue, Kind.DEPTH, SAMPLED, "fetchOrderBook", "order books")
 
     def fetch(self, start: int, stop: int) -> Iterator[Chunk]:
         """The present book, if the present lies within the span; nothing is asked for a span that is past.

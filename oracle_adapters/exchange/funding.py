@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from oracle_adapters.exchange.bars import market_facts
-from oracle_adapters.exchange.client import Venue, quote_of, seconds_of, source_of
+from oracle_adapters.exchange.client import Venue, seconds_of
 from oracle_adapters.exchange.history import Record, figure, instant, seconds, walk, written
-from oracle_adapters.feed import COLUMNS, Chunk, FeedSpec, Kind
+from oracle_adapters.exchange.market import MarketFeed
+from oracle_adapters.feed import COLUMNS, Chunk, Kind
 from risk.artifact import Table
 from risk.errors import DataError
 from risk.feed_settings import ExchangeFeed
@@ -21,7 +21,7 @@ _OKX = ("okx", "okxus", "myokx")
 _INTEREST = {"open_interest": "openInterestAmount", "open_interest_value": "openInterestValue"}
 
 
-class FundingRates:
+class FundingRates(MarketFeed):
     """The feed of the funding rates that a perpetual has settled.
 
     Rates are fractions for one funding interval, paid by longs to shorts where positive. The feed's interval is
@@ -34,19 +34,10 @@ class FundingRates:
     """
 
     def __init__(self, settings: ExchangeFeed, venue: Venue) -> None:
-        venue.require("fetchFundingRateHistory", "history of funding rates")
-        self._settings, self._venue = settings, venue
+        interval = seconds_of(settings.timeframe)
+        needs = ("fetchFundingRateHistory", "history of funding rates")
+        super().__init__(settings, venue, Kind.FUNDING, interval, *needs)
         self._first = instant(settings.start or "", "feeds.start")
-        self._spec = _spec(settings)
-
-    @property
-    def spec(self) -> FeedSpec:
-        """What the feed is about."""
-        return self._spec
-
-    def facts(self) -> Mapping[str, str]:
-        """The market as the venue describes it."""
-        return market_facts(self._venue, self._settings.symbol)
 
     def fetch(self, start: int, stop: int) -> Iterator[Chunk]:
         """Rates that were settled from `start` on and before `stop`, a chunk a page.
@@ -87,7 +78,7 @@ class FundingRates:
             yield Chunk(Kind.FUNDING, Table.from_rows(COLUMNS[Kind.FUNDING], rows), counted)
 
 
-class OpenInterest:
+class OpenInterest(MarketFeed):
     """The feed of a contract's open interest: its history from a start, or, without one, the present figure.
 
     ``open_interest`` is in the venue's own count, units of the base or contracts (the feed's facts name a
@@ -102,22 +93,11 @@ class OpenInterest:
     """
 
     def __init__(self, settings: ExchangeFeed, venue: Venue) -> None:
-        if settings.start is None:
-            venue.require("fetchOpenInterest", "open interest")
-        else:
-            venue.require("fetchOpenInterestHistory", "history of the open interest")
-        self._settings, self._venue = settings, venue
+        interval, needs = seconds_of(settings.timeframe), ("fetchOpenInterest", "open interest")
+        if settings.start is not None:
+            needs = ("fetchOpenInterestHistory", "history of the open interest")
+        super().__init__(settings, venue, Kind.FUNDING, interval, *needs)
         self._first = None if settings.start is None else instant(settings.start, "feeds.start")
-        self._spec = _spec(settings)
-
-    @property
-    def spec(self) -> FeedSpec:
-        """What the feed is about."""
-        return self._spec
-
-    def facts(self) -> Mapping[str, str]:
-        """The market as the venue describes it."""
-        return market_facts(self._venue, self._settings.symbol)
 
     def fetch(self, start: int, stop: int) -> Iterator[Chunk]:
         """Figures that became known from `start` on and before `stop`, a chunk a page.
@@ -166,11 +146,6 @@ class OpenInterest:
         )  # fmt: skip
         for records, counted in pages:
             yield _interest_chunk(records, counted)
-
-
-def _spec(settings: ExchangeFeed) -> FeedSpec:
-    interval = seconds_of(settings.timeframe)
-    return FeedSpec(Kind.FUNDING, settings.asset, quote_of(settings.symbol), source_of(settings), interval)
 
 
 def _rate(entry: Mapping[str, Any], source: str) -> Record:

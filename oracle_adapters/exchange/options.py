@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from oracle_adapters.exchange.client import Venue, quote_of, source_of
+from oracle_adapters.exchange.client import Venue
 from oracle_adapters.exchange.history import figure, seconds, written
-from oracle_adapters.feed import COLUMNS, Chunk, FeedSpec, Kind
+from oracle_adapters.exchange.market import SAMPLED, MarketFeed
+from oracle_adapters.feed import COLUMNS, Chunk, Kind
 from risk.artifact import Table
 from risk.errors import DataError
 from risk.feed_settings import ExchangeFeed
 
-_MINUTE = 60
 _FIGURES = ("underlying_price", "mark", "mark_iv", "bid", "ask", "open_interest")
 _DERIBIT = re.compile(r"([A-Z0-9]+)(?:_([A-Z]+))?-(\d{1,2})([A-Z]{3})(\d{2})-(\d+(?:d\d+)?)-([CP])", re.ASCII)
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
@@ -55,7 +55,7 @@ class Option:
     figures: Mapping[str, object]
 
 
-class OptionChain:
+class OptionChain(MarketFeed):
     """The feed of a chain as it stands when it is fetched; the past of a chain is in a store only.
 
     A symbol ``BTC/USD:BTC`` is the chain whose strikes are in USD and whose prices are in BTC.
@@ -67,20 +67,12 @@ class OptionChain:
     """
 
     def __init__(self, settings: ExchangeFeed, venue: Venue) -> None:
-        venue.require("fetchOptionChain", "chains of options")
-        self._settings, self._venue = settings, venue
-        quote = quote_of(settings.symbol)
+        super().__init__(settings, venue, Kind.OPTION, SAMPLED, "fetchOptionChain", "chains of options")
         self._settlement = settings.symbol.partition(":")[2]
-        self._spec = FeedSpec(Kind.OPTION, settings.asset, quote, source_of(settings), _MINUTE)
-
-    @property
-    def spec(self) -> FeedSpec:
-        """What the feed is about."""
-        return self._spec
 
     def facts(self) -> Mapping[str, str]:
         """The venue, and what the chain is settled in."""
-        return {"exchange": self._venue.name, "ccxt": self._venue.version, "settlement": self._settlement}
+        return self._asked() | {"settlement": self._settlement}
 
     def fetch(self, start: int, stop: int) -> Iterator[Chunk]:
         """The present chain, if the present lies within the span; nothing is asked for a span that is past.

@@ -8,7 +8,7 @@ to 3.6 are read; where they differ, the later form is asked for first.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from oracle_adapters.contract_call import Call
@@ -356,6 +356,10 @@ def _positions(
     ]
     book, checks = book_of(market, holdings, tokens, assets, len(accounts))
     entered = node.calls([Call(pool, "getUserEMode(address)(uint256)", (a,)) for a in used], block.number)
-    inside = [account for account, mode in zip(used, entered, strict=True) if mode.value]
-    message = "accounts in an efficiency mode, whose thresholds are higher than those the book is stressed with"
-    return book, checks + counted("efficiency_mode", inside, message)
+    inside = {f"{market}/{a}": f"{market}/{mode.value}" for a, mode in zip(used, entered, strict=True) if mode.value}
+    if book is None or not inside.keys() & set(book.accounts):
+        return book, checks
+    modes = tuple(inside.get(account, "") for account in book.accounts)
+    said = "accounts in an efficiency mode, whose threshold and bonus then count"
+    checks.append(Check("efficiency_mode", Verdict.GOOD, sum(map(bool, modes)), said))
+    return replace(book, modes=modes), checks

@@ -19,7 +19,7 @@ from oracle_adapters.rpc import Block, Node
 from risk.errors import DataError
 from risk.market import Book
 from risk.parameters import Key
-from risk.protocols.compound_v3 import (
+from risk.protocols.compound_v3_state import (
     ASSET_INFO,
     MARKET,
     PAUSES,

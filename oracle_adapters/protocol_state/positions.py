@@ -66,7 +66,8 @@ def book_of(
     tokens
         Declared tokens by address.
     assets
-        Assets that have a price; accounts that hold or owe something else are left out whole, and counted.
+        Assets that have a price; accounts that hold or owe something else are left out whole, and counted. So are
+        those with collateral that the settings make a reserve of another market: its thresholds are not this one's.
     found
         Number of accounts that the events name.
 
@@ -83,13 +84,21 @@ def book_of(
         token = tokens.get(holding.token)
         if token is None or token.asset not in assets:
             unpriced.setdefault(token.asset if token else holding.token, set()).add(holding.account)
-    refused = set().union(*unpriced.values())
+    foreign: dict[str, set[str]] = {}
+    for holding in held:
+        token = tokens.get(holding.token)
+        if token is not None and token.elsewhere and not holding.owed:
+            foreign.setdefault(token.asset, set()).add(holding.account)
+    refused = set().union(*unpriced.values(), *foreign.values())
     everyone = {holding.account for holding in held}
     accounts = sorted(everyone - refused)
     detail = f"{found} accounts found from events, {len(everyone)} of them with collateral or debt"
     checks = [Check("positions", Verdict.GOOD, len(accounts), detail)]
     for name, group in sorted(unpriced.items()):
         checks += counted("unpriced", sorted(group), f"accounts with {name}, which has no price, are left out")
+    for name, group in sorted(foreign.items()):
+        message = f"accounts with collateral in {name}, which the settings make another market's reserve, are left out"
+        checks += counted("foreign", sorted(group), message)
     if not accounts:
         return None, checks
     row = {account: i for i, account in enumerate(accounts)}

@@ -85,4 +85,7 @@ def joined(states: Sequence[MarketState]) -> Book | None:
         np.vstack([book.collateral for book in books]),
         np.vstack([book.debt for book in books]),
         Origin.MEASURED,
+        tuple(mode for book in books for mode in book.modes or ("",) * len(book.accounts))
+        if any(book.modes for book in books)
+        else (),
     )

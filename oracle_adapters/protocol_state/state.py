@@ -79,10 +79,13 @@ class Token:
         Name of the asset.
     reserve
         Name of its reserve in this market; None where the asset is no reserve of it.
+    elsewhere
+        Whether the asset is a reserve of another market, whose numbers are not those of this one.
     """
 
     asset: str
     reserve: str | None
+    elsewhere: bool = False
 
 
 def tokens_of(market: str, settings: Settings) -> dict[str, Token]:
@@ -92,7 +95,8 @@ def tokens_of(market: str, settings: Settings) -> dict[str, Token]:
         if asset.token is not None:
             own = asset.reserve == market
             if own or asset.token.lower() not in found:
-                found[asset.token.lower()] = Token(name, (asset.symbol or name) if own else None)
+                symbol = (asset.symbol or name) if own else None
+                found[asset.token.lower()] = Token(name, symbol, asset.reserve not in (None, market))
     return found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from oracle_adapters.pace import Pace, pace_of
 from oracle_adapters.quality.check import Check, day
 from oracle_adapters.quality.outliers import check_spikes, spikes
 from oracle_adapters.quality.reading import (
@@ -29,6 +30,7 @@ def assess(
     as_of: int,
     *,
     heartbeat: int | None = None,
+    pace: Pace | None = None,
     confirmed: BoolArray | None = None,
 ) -> list[Check]:
     """All checks of one feed that need nothing but itself.
@@ -44,11 +46,15 @@ def assess(
     heartbeat
         Seconds within which an on-chain feed updates; None for bars. Updates have no bars that could be missing
         or repeat, so lateness takes the place of gaps.
+    pace
+        Of a feed that is sampled; by default that of bars, as their changes show it.
     confirmed
         (n,) bars of the close that a second source confirms.
     """
     fields = {one.field: one for one in series}
     close = fields["close"]
+    if pace is None and heartbeat is None:
+        pace = pace_of(close, bars=True)
     return [
         check_coverage(close),
         check_gaps(close) if heartbeat is None else check_late(close, heartbeat),
@@ -56,6 +62,6 @@ def assess(
         check_non_positive(fields),
         check_inconsistent(fields),
         check_spikes(close, confirmed),
-        check_frozen(close),
-        check_stale(close, as_of, heartbeat),
+        check_frozen(close, pace),
+        check_stale(close, as_of, heartbeat, pace),
     ]

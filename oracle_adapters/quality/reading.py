@@ -22,6 +22,7 @@ COUNTS: Mapping[str, tuple[Verdict, str]] = MappingProxyType(
         "volume_in_contracts": (Verdict.GOOD, "volumes left out that count contracts and not the asset"),
         "stale": (Verdict.SUSPECT, "samples left out at which the price was older than the feed's rule allows"),
         "sequencer": (Verdict.SUSPECT, "samples left out while the rollup's sequencer was down or had just come back"),
+        "withdrawn": (Verdict.SUSPECT, "prices withdrawn: that the sequencer was down was reported only after them"),
         "nonpositive": (Verdict.SUSPECT, "answers left out that are not above zero"),
         "uncertain": (Verdict.SUSPECT, "samples left out whose confidence was too wide"),
         "unanswered": (Verdict.SUSPECT, "samples at which the contract did not answer, or was not there yet"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from oracle_adapters.pace import Pace, changes
 from oracle_adapters.quality.check import Check, day
 from risk.market import BoolArray, FloatArray, IntArray, PriceSeries, Verdict
 from risk.units import DAY
@@ -22,8 +23,21 @@ COARSE_LEVELS = 0.5
 """With fewer different values than this share of its changes a series is coarse and returns to them, not frozen."""
 
 
-def check_frozen(close: PriceSeries) -> Check:
-    """Runs of one value; a run at the end of a series that otherwise moves is a stuck feed."""
+def check_frozen(close: PriceSeries, pace: Pace | None = None) -> Check:
+    """Runs of one value; a run at the end of a series that otherwise moves is a stuck feed.
+
+    Samples of a feed that speaks seldom repeat between its updates: those are held against its pace. What it said
+    of itself is then what may not repeat. Bars that repeat at such a pace are suspect: each should have its own price.
+    """
+    if pace is None or not (pace.updates is not None or (pace.heartbeat or 0) >= FROZEN_RUN * close.interval):
+        return _repeated(close)
+    own = Check("frozen", Verdict.GOOD, 0) if pace.updates is None else _repeated(pace.updates)
+    slow = _silent(close, pace)
+    return max(slow, own, key=lambda check: list(Verdict).index(check.verdict))
+
+
+def _repeated(close: PriceSeries) -> Check:
+    """Runs of one value on consecutive bars."""
     repeats = np.diff(close.value) == 0
     edges = np.flatnonzero(np.diff(np.concatenate(([False], repeats, [False])).astype(np.int8)))
     starts, lengths = edges[::2], edges[1::2] - edges[::2] + 1
@@ -42,7 +56,27 @@ def check_frozen(close: PriceSeries) -> Check:
     return Check("frozen", Verdict.BAD if bad else Verdict.SUSPECT, count, detail)
 
 
-def check_stale(close: PriceSeries, as_of: int, heartbeat: int | None = None) -> Check:
+def _silent(close: PriceSeries, pace: Pace) -> Check:
+    """Waits between updates, and since the last one, that the pace does not explain."""
+    end = int(close.observed_at[-1])
+    at = changes(close) if pace.updates is None else pace.updates.observed_at
+    waits = np.diff(np.append(at[at <= end], end))
+    longest = int(waits.max(initial=0))
+    if pace.heartbeat is None:
+        return Check("frozen", Verdict.SUSPECT, 0, f"longest wait {longest} s, {pace}")
+    late = waits > HEARTBEAT_GRACE * pace.heartbeat + close.interval
+    if not late.any():
+        repeats = int((np.diff(close.value) == 0).sum())
+        verdict, count = (Verdict.SUSPECT, repeats) if pace.bars else (Verdict.GOOD, 0)
+        return Check("frozen", verdict, count, f"{pace}: prices repeat between updates")
+    bad = waits[-1] > HEARTBEATS_BAD * pace.heartbeat
+    return Check(
+        "frozen", Verdict.BAD if bad else Verdict.SUSPECT, int(late.sum()),
+        f"longest wait {longest} s{', at the end' if bad else ''}, {pace}",
+    )  # fmt: skip
+
+
+def check_stale(close: PriceSeries, as_of: int, heartbeat: int | None = None, pace: Pace | None = None) -> Check:
     """How old the last value is: against the heartbeat of an on-chain feed, else against the bars' interval."""
     age = as_of - int(close.observed_at[-1])
     last = day(int(close.observed_at[-1]))
@@ -51,9 +85,11 @@ def check_stale(close: PriceSeries, as_of: int, heartbeat: int | None = None) ->
             return Check("stale", Verdict.GOOD, 0)
         verdict = Verdict.BAD if age > HEARTBEATS_BAD * heartbeat else Verdict.SUSPECT
         return Check("stale", verdict, age // heartbeat, f"the last update was {last}, the heartbeat is {heartbeat} s")
-    if age <= STALE_SUSPECT_BARS * close.interval:
+    beat = 0 if pace is None or pace.heartbeat is None else pace.heartbeat
+    fresh = max(STALE_SUSPECT_BARS * close.interval, round(HEARTBEAT_GRACE * beat))
+    if age <= fresh:
         return Check("stale", Verdict.GOOD, 0)
-    verdict = Verdict.BAD if age > max(STALE_BAD, STALE_SUSPECT_BARS * close.interval) else Verdict.SUSPECT
+    verdict = Verdict.BAD if age > max(STALE_BAD, fresh, HEARTBEATS_BAD * beat) else Verdict.SUSPECT
     return Check("stale", verdict, age // close.interval, f"the last bar ended {last}")
 
 

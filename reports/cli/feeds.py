@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from reports.chain import Start
+    from risk.errors import RiskcalError
     from risk.market import MarketSnapshot, PriceSeries
 
 _FIELDS = ("open", "high", "low", "close", "volume", "rate", "open_interest", "open_interest_value")
@@ -32,27 +33,33 @@ def feeds(source: Path, store: Path | None, as_of: str | None, *, as_json: bool)
 
     With a store no source is asked, and what it holds beside the feeds of CONFIG is listed, too.
 
-    Exit code 1 when a feed is bad.
+    Exit code 1 when a feed is bad; 2 or 3 when one cannot be read, which leaves the others to be seen.
     """
+    from oracle_adapters.masking import mask
+    from oracle_adapters.snapshot import build_snapshot
     from reports import wording
-    from reports.chain import recompute
     from reports.cli import screen
 
     start = options.start_from(source, as_of=as_of, seed=None)
     if store is not None:
         start = replace(start, settings=start.settings.model_copy(update={"store": str(store.resolve())}))
-    snapshot = recompute(start, until="snapshot").snapshot
+    unread: dict[str, RiskcalError] = {}
+    snapshot = start.snapshot
+    if snapshot is None:
+        snapshot = build_snapshot(start.settings, root=start.root, as_of=start.as_of, unread=unread)
     rows = _rows(snapshot)
     chains, rates = _chains(snapshot), _rates(snapshot)
     every = [*rows, *chains, *rates]
     _add_counted(start, every, snapshot.as_of)
+    _add_later(start, every, snapshot.as_of)
     safety = _safety(snapshot)
     others = _others(start, {row["feed"] for row in every})
     if as_json:
         options.print_json(
-            {"as_of": snapshot.as_of, "feeds": rows, "options": chains, "rates": rates, "safety": safety,
-             "others": others,
-             "quality": list(snapshot.quality.rows())}
+            {
+                "as_of": snapshot.as_of, "feeds": rows, "options": chains, "rates": rates, "safety": safety,
+                "oracles": _oracles(snapshot), "others": others, "quality": list(snapshot.quality.rows()),
+            }
         )  # fmt: skip
     else:
         lines = [
@@ -69,6 +76,8 @@ def feeds(source: Path, store: Path | None, as_of: str | None, *, as_json: bool)
             page.print(screen.grid("Chains of options", _CHAIN_COLUMNS, map(_chain_line, chains)))
         if rates:
             page.print(screen.grid("Funding and open interest", _RATE_COLUMNS, map(_rate_line, rates)))
+        if snapshot.oracle:
+            page.print(screen.grid("Update rules of oracles", _ORACLE_COLUMNS, map(_oracle_line, _oracles(snapshot))))
         if safety:
             told = [(row["feed"], screen.worded(row["verdict"]), row["detail"]) for row in safety]
             page.print(screen.grid("What it takes to move an oracle", ("Feed", "Verdict", "Detail"), told))
@@ -79,7 +88,11 @@ def feeds(source: Path, store: Path | None, as_of: str | None, *, as_json: bool)
             page.print(screen.grid("Also in the store", ("Feed", "Kind", "Last known", "Rows"), held, numbers=1))
         counts = ", ".join(f"{sum(row['verdict'] == v for row in every)} {v}" for v in _ORDER)
         page.print(f"{wording.plural(len(every), 'feed')}: {counts}.")
-    return 1 if any(row["verdict"] == "bad" for row in every) else 0
+    for name, error in unread.items():
+        text = str(error)
+        click.echo(mask(f"riskcal: {text if text.startswith(name) else f'{name}: {text}'}"), err=True)
+    bad = any(row["verdict"] == "bad" for row in every)
+    return max((error.exit_code for error in unread.values()), default=int(bad))
 
 
 def _said(word: Callable[[int], str], value: int | None) -> str:
@@ -104,6 +117,33 @@ def _add_counted(start: Start, rows: Sequence[dict[str, Any]], as_of: int) -> No
                 continue
             row["checks"].append(f"{check.check}: {check.count:,} {check.detail}")
             row["verdict"] = max(row["verdict"], check.verdict.value, key=_ORDER.index)
+
+
+def _add_later(start: Start, rows: Sequence[dict[str, Any]], as_of: int) -> None:
+    """Add what files hold beyond the as-of date: no run may read it, and a date that cannot be would go unseen."""
+    if start.snapshot is not None:
+        return
+    from oracle_adapters.feed import FOREVER, collect
+    from oracle_adapters.files import PriceFile
+    from reports import wording
+    from risk.errors import InputError
+    from risk.feed_settings import FileFeed
+
+    named = {row["feed"]: row for row in rows}
+    for declared in start.settings.feeds:
+        if not isinstance(declared, FileFeed):
+            continue
+        try:
+            feed = PriceFile(declared, start.root)
+            known = set(collect(feed, as_of + 1, FOREVER).rows["known_at"].tolist())
+        except InputError:
+            continue  # a file that cannot be read at all has a row that says so; of the rest nothing may be told
+        row = named.get(feed.spec.id, {})
+        row["later"] = len(known)
+        if known and "checks" in row:
+            row["checks"].append(
+                f"later: {wording.plural(len(known), 'bar')} after the as-of date, to {wording.date(max(known))}"
+            )
 
 
 def _others(start: Start, shown: set[str]) -> list[dict[str, Any]]:
@@ -175,8 +215,24 @@ def _rates(snapshot: MarketSnapshot) -> list[dict[str, Any]]:
     return found
 
 
+def _oracles(snapshot: MarketSnapshot) -> list[dict[str, Any]]:
+    """A row an asset with a rule by which its oracle updates: declared, or measured and from what."""
+    return [{"asset": name, **asdict(facts)} for name, facts in snapshot.oracle.items()]
+
+
+_ORACLE_COLUMNS = ("Asset", "Deviation", "Heartbeat", "Latency", "Rule", "Rounds", "First", "Last")
 _CHAIN_COLUMNS = ("Feed", "Settled in", "As of", "Age", "Options", "Expiries", "Two-sided", "Verdict", "Checks")
 _RATE_COLUMNS = ("Feed", "Last figures", "Rows", "Every", "First", "Last", "Gaps", "Age", "Verdict", "Checks")
+
+
+def _oracle_line(row: dict[str, Any]) -> tuple[str, ...]:
+    from reports import wording
+
+    measured = (f"{row['rounds']:,}", wording.date(row["first"]), wording.date(row["last"]))
+    return (
+        row["asset"], f"{row['deviation']:.2%}", wording.duration(row["heartbeat"]), wording.duration(row["latency"]),
+        row["origin"], *(measured if row["rounds"] else ("", "", "")),
+    )  # fmt: skip
 
 
 def _chain_line(row: dict[str, Any]) -> tuple[str | Text, ...]:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from oracle_adapters.store import Store
     from reports.chain import Start
 
-_REFUSED, _UNREACHED = 2, 3
-
 
 @click.command()
 @click.argument("config", metavar="[CONFIG]", required=False, type=click.Path(path_type=Path))
@@ -46,7 +44,8 @@ def fetch(
     --export writes all rows of the store, with all revisions, to a .parquet or .csv file; --import adds the rows
     of such a file. Both ask no source, and need no CONFIG where --store is given.
 
-    Exit code 3 when a source was not reached, 2 when it gave something wrong; the other feeds are fetched.
+    Exit code 3 when a source was not reached, 2 when it gave something wrong; the other feeds are fetched, and of
+    several errors the largest code counts.
     """
     from oracle_adapters.store import Store
     from reports.chain import Start
@@ -139,16 +138,16 @@ def _show(found: Sequence[Fetched], unreached: Sequence[SourceError], *, as_json
             screen.grid("Fetched", ("Feed", "Status", "Last known", "Mended or left out", "Added"), rows, numbers=1)
         )
         missed = len(unreached) + sum(one.status is Status.UNREACHED for one in found)
-        refused = sum(one.status is Status.REFUSED for one in found)
+        refused, failed = (sum(one.status is how for one in found) for how in (Status.REFUSED, Status.FAILED))
         page.print(
             f"{wording.plural(len(found) + len(unreached), 'source')}: "
-            f"{sum(one.added for one in found):,} rows added, {missed} not reached, {refused} refused."
+            f"{sum(one.added for one in found):,} rows added, {missed} not reached, {refused} refused"
+            f"{f', {failed} failed' if failed else ''}."
         )
         for text in map(mask, errors):
             page.print(text, markup=False, soft_wrap=True)
-    if unreached or any(one.status is Status.UNREACHED for one in found):
-        return _UNREACHED
-    return _REFUSED if errors else 0
+    met = [*unreached, *(one.error for one in found if one.error is not None)]
+    return max((error.exit_code for error in met), default=0)
 
 
 def _named(feed: str, text: str) -> str:

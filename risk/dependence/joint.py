@@ -1,28 +1,37 @@
 """Joint simulation of GJR margins with Student-t innovations under one t copula: end and lowest point.
 
 Every bar, correlated normals over the root of one chi-square become copula draws z with nu_c degrees of freedom, and
-z becomes the shock F_i^-1(F_c(z)) of each asset. That map is tabulated: the ratio of shock to z over z / (1 + |z|),
-8,193 knots a side, linear between. A block of paths has a random stream of its own, so that results depend neither on
+z becomes the shock F_i^-1(F_c(z)) of each asset; normals, root and shocks come from the maps of
+`risk.dependence.draws`. A block of paths has a random stream of its own, so that results depend neither on
 the number of paths asked for nor on the executor that computes which block; no path is kept beyond its two numbers.
 """
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
 
+from risk.dependence.draws import (
+    TAIL,
+    Words,
+    evaluate,
+    fill,
+    mixing_map,
+    normal_map,
+    probabilities,
+    seeded,
+    shock_map,
+)
 from risk.errors import DataError
 from risk.market import FloatArray, frozen
-from risk.streams import stream
+from risk.streams import words
 from risk.volatility.jit import compiled
 
 BLOCK_PATHS = 512
-_KNOTS = 8193
-_EDGE = 0.9995  # |z| = 1,999, beyond which the ratio is held
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,72 +84,91 @@ def simulate_joint(
         lower = np.linalg.cholesky(np.asarray(correlation, dtype=np.float64))
     except np.linalg.LinAlgError as error:
         raise DataError("the correlation is not positive definite", field="correlation") from error
-    table = np.array([shock_table(degrees_of_freedom, nu) for nu in parameters[:, 5]])
-    one = partial(_block, parameters, first, lower, degrees_of_freedom, table, n_bars, seed)
+    shocks = np.array([shock_map(degrees_of_freedom, nu) for nu in parameters[:, 5]])
+    maps = normal_map(), mixing_map(degrees_of_freedom), shocks
+    one = partial(_block, parameters, first, lower, *maps, n_bars, seed)
     blocks = list((map if executor is None else executor.map)(one, range(-(-n_paths // BLOCK_PATHS))))
     terminal, minimum = (np.concatenate([block[k] for block in blocks], axis=1)[:, :n_paths] for k in (0, 1))
     return JointExtremes(frozen(terminal), frozen(minimum))
-
-
-def shock_table(copula_nu: float, nu: float) -> FloatArray:
-    """Ratio (8193,) of the unit-variance t_nu shock to the copula draw z >= 0, at equal steps of z / (1 + z)."""
-    w = np.linspace(0.0, _EDGE, _KNOTS)
-    w[0] = 1e-6
-    z = w / (1.0 - w)
-    ratio: FloatArray = -stdtrit(nu, stdtr(copula_nu, -z)) * np.sqrt((nu - 2.0) / nu) / z
-    return ratio
 
 
 def _block(
     parameters: FloatArray,
     first: FloatArray,
     lower: FloatArray,
-    copula_nu: float,
-    table: FloatArray,
+    normal: FloatArray,
+    mixing: FloatArray,
+    shocks: FloatArray,
     n_bars: int,
     seed: int,
     block: int,
 ) -> tuple[FloatArray, FloatArray]:
-    generator = stream(seed, "joint", "paths", block)
-    d = len(parameters)
-    level, lowest = np.zeros((d, BLOCK_PATHS)), np.zeros((d, BLOCK_PATHS))
-    variance = np.repeat(first[:, None], BLOCK_PATHS, axis=1)
-    for _ in range(n_bars):
-        z = lower @ generator.standard_normal((d, BLOCK_PATHS))
-        mixing = np.sqrt(copula_nu / generator.chisquare(copula_nu, BLOCK_PATHS))
-        _advance(parameters, table, z, mixing, variance, level, lowest)
+    state = seeded(np.random.SeedSequence(seed, spawn_key=words("joint", "paths", block)))
+    level, lowest = np.zeros((len(parameters), BLOCK_PATHS)), np.zeros((len(parameters), BLOCK_PATHS))
+    _simulate(state, parameters, first, lower, normal, mixing, shocks, n_bars, level, lowest)
     return level, lowest
 
 
 @compiled
-def _advance(
+def correlated(weights: FloatArray, rows: FloatArray, out: FloatArray) -> None:
+    """Write the weighted sum of the first m `rows` (d, n) into `out` (n,), weights (m,): four rows a pass.
+
+    Not the product of a library, whose last bits would depend on its version and threads.
+    """
+    m, n = weights.shape[0], out.shape[0]
+    out[:] = 0.0
+    for j in range(0, m - 3, 4):
+        a, b, c, d = weights[j], weights[j + 1], weights[j + 2], weights[j + 3]
+        for k in range(n):
+            out[k] += (a * rows[j, k] + b * rows[j + 1, k]) + (c * rows[j + 2, k] + d * rows[j + 3, k])
+    for j in range(m // 4 * 4, m):
+        for k in range(n):
+            out[k] += weights[j] * rows[j, k]
+
+
+@compiled
+def _simulate(
+    state: Words,
     parameters: FloatArray,
-    table: FloatArray,
-    z: FloatArray,
+    first: FloatArray,
+    lower: FloatArray,
+    normal: FloatArray,
     mixing: FloatArray,
-    variance: FloatArray,
+    shocks: FloatArray,
+    n_bars: int,
     level: FloatArray,
     lowest: FloatArray,
 ) -> None:
-    """Move every path (n_assets, n_paths) by one bar, in place."""
-    steps = (table.shape[1] - 1) / _EDGE
-    last = table.shape[1] - 2
-    for i in range(z.shape[0]):
-        mu, omega, alpha, gamma, beta = (
-            parameters[i, 0],
-            parameters[i, 1],
-            parameters[i, 2],
-            parameters[i, 3],
-            parameters[i, 4],
-        )
-        for k in range(z.shape[1]):
-            draw = z[i, k] * mixing[k]
-            size = abs(draw)
-            place = size / (1.0 + size) * steps
-            left = min(int(place), last)
-            weight = min(place - left, 1.0)
-            ratio = table[i, left] + weight * (table[i, left + 1] - table[i, left])
-            e = np.sqrt(variance[i, k]) * draw * ratio
-            level[i, k] += mu + e
-            lowest[i, k] = min(lowest[i, k], level[i, k])
-            variance[i, k] = omega + (alpha + (gamma if e < 0.0 else 0.0)) * e * e + beta * variance[i, k]
+    """Move `level` and `lowest` (n_assets, n_paths) by `n_bars`; every loop goes over the paths of one asset."""
+    d, n = level.shape
+    bits = np.empty(n, np.uint64)
+    tail, draw, root, shock = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+    normals, variance = np.empty((d, n)), np.empty((d, n))
+    for i in range(d):
+        variance[i] = first[i]
+    for _ in range(n_bars):
+        for i in range(d):
+            fill(state, bits)
+            probabilities(bits, tail)
+            evaluate(normal, TAIL, tail, draw)
+            for k in range(n):
+                normals[i, k] = -draw[k] if bits[k] & np.uint64(1) else draw[k]
+        fill(state, bits)
+        probabilities(bits, tail)
+        evaluate(mixing[0], TAIL, tail, root)
+        evaluate(mixing[1], TAIL, tail, draw)
+        for k in range(n):
+            root[k] = root[k] if bits[k] & np.uint64(1) else draw[k]
+        for i in range(d):
+            correlated(lower[i, : i + 1], normals, draw)
+            for k in range(n):
+                draw[k] *= root[k]
+                tail[k] = 1.0 + abs(draw[k])
+            evaluate(shocks[i], 0, tail, shock)
+            mu, omega, alpha = parameters[i, 0], parameters[i, 1], parameters[i, 2]
+            gamma, beta = parameters[i, 3], parameters[i, 4]
+            for k in range(n):
+                e = math.sqrt(variance[i, k]) * math.copysign(shock[k], draw[k])
+                level[i, k] += mu + e
+                lowest[i, k] = min(lowest[i, k], level[i, k])
+                variance[i, k] = omega + (alpha + (gamma if e < 0.0 else 0.0)) * (e * e) + beta * variance[i, k]

@@ -134,14 +134,6 @@ RULES = (
         "Lower the threshold or the bonus",
     ),
     _rule(
-        "I002",
-        "a threshold stays below its liquidation factor",
-        partial(_together, first="liquidation_threshold", second="liquidation_factor"),
-        _absorbed_at_a_loss,
-        "the threshold reaches the liquidation factor: reserves pay for every account that is absorbed",
-        "Lower the threshold or raise the liquidation factor",
-    ),
-    _rule(
         "I003",
         "maintenance margin stays below initial margin",
         partial(_together, first="maintenance_margin", second="initial_margin"),
@@ -166,4 +158,12 @@ RULES = (
         "Order the tiers by their limits",
     ),
     Rule("I005", "coupled numbers come together", Severity.ERROR, _coupled, _half),
+    _rule(
+        "I006",
+        "a threshold stays below its liquidation factor",
+        partial(_together, first="liquidation_threshold", second="liquidation_factor"),
+        _absorbed_at_a_loss,
+        "the threshold reaches the liquidation factor: reserves pay for every account that is absorbed",
+        "Lower the threshold or raise the liquidation factor",
+    ),
 )

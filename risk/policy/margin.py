@@ -14,6 +14,7 @@ from risk.calibration import SHORT_HISTORY_NOTE, SubjectModel
 from risk.market import FloatArray
 from risk.recommendation import Operation, Trail
 from risk.settings import Settings
+from risk.tails.figures import PATHS_FACTOR, values_and_bands
 from risk.tails.horizon import bars_of, simulate
 from risk.units import DAY
 
@@ -46,20 +47,22 @@ class Move:
 def move(model: SubjectModel, settings: Settings, horizon: int, sign: float, trail: Trail) -> Move:
     """Adverse move over a horizon in seconds; `sign` -1 for a long position, +1 for a short one.
 
+    The quantile is that of the predictive mixture; its band is over draws of parameters and shocks on common paths.
     Appends its terms to `trail`, whose value it becomes. Simple moves; beyond the data the up side is bounded
     by the shocks' truncation. A horizon within a bar is taken as the whole bar, and a note says so.
     """
     policy, bars = settings.policy, bars_of(horizon, model.interval)
     confidence = policy.margin_confidence
-    prices = simulate(
-        model, n_bars=bars, n_paths_per_draw=settings.models.paths_per_draw * 5, seed=settings.seed,
-        start="conditional",
-    ).log_price  # fmt: skip
-    worst = (sign * np.expm1(sign * (sign * prices[:, 1:]).max(axis=1))).clip(min=0.0)
-    by_draw = np.quantile(worst.reshape(len(model.draws), -1), confidence, axis=1)
-    value = float(np.quantile(worst, confidence))
-    low, high = (float(q) for q in np.quantile(by_draw, (0.05, 0.95)))
-    low, high = min(low, value), max(high, value)
+    mixture, common = (
+        simulate(
+            model, n_bars=bars, n_paths_per_draw=settings.models.paths_per_draw * PATHS_FACTOR, seed=settings.seed,
+            start="conditional", common=common,
+        ).log_price[:, 1:]
+        for common in (False, True)
+    )  # fmt: skip
+    worst = [np.expm1(sign * (sign * prices).max(axis=1)) * sign for prices in (mixture, common)]
+    (found,), _ = values_and_bands([moves.clip(min=0.0) for moves in worst], len(model.draws), (confidence,))
+    value, low, high = found.value, min(found.lower, found.value), max(found.upper, found.value)
     stress = _empirical(stressed_window(model.returns, policy.stress_window), bars, sign, confidence)
     side, span = ("fall" if sign < 0 else "rise"), _span(bars * model.interval)
     trail.apply(

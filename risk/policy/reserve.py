@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from risk.calibration import Calibration, SubjectModel, Unavailable
+from risk.calibration import SubjectModel, Unavailable
 from risk.depth import Depth, stressed_depth
 from risk.errors import RefusalError
 from risk.exposure import REFERENCE_DISTANCES, reserve_key
@@ -75,7 +75,7 @@ class PairThreshold:
         return min(self.limits.values())
 
 
-def model_of(calibration: Calibration, collateral: str, debt: str) -> SubjectModel:
+def known_model(found: SubjectModel | Unavailable) -> SubjectModel:
     """The path model of a pair.
 
     Raises
@@ -83,7 +83,6 @@ def model_of(calibration: Calibration, collateral: str, debt: str) -> SubjectMod
     RefusalError
         When the pair was refused by the calibration: a threshold is not guessed.
     """
-    found = calibration.model(f"{collateral}:{debt}")
     if isinstance(found, Unavailable):
         raise RefusalError(found.reason, field=found.subject)
     return found
@@ -155,8 +154,10 @@ def liquidation_terms(snapshot: MarketSnapshot, settings: Settings, asset: str, 
 class _Lives:
     """Simulated lives of the accounts of one pair, in independent blocks of equal size."""
 
-    def __init__(self, snapshot: MarketSnapshot, settings: Settings, model: SubjectModel, life: int) -> None:
-        self._settings, self._model, self._life = settings, model, life
+    def __init__(
+        self, snapshot: MarketSnapshot, settings: Settings, model: SubjectModel, life: int, credit: float | None
+    ) -> None:
+        self._settings, self._model, self._life, self._credit = settings, model, life, credit
         self._facts = snapshot.oracle.get(model.collateral)
         self._per_draw = PATHS_FACTOR * settings.models.paths_per_draw
         self._blocks: list[FloatArray] = []
@@ -181,9 +182,12 @@ class _Lives:
             self._blocks.append(prices)
         return prices
 
-    def draw_of_path(self) -> IntArray:
-        """Posterior draw of each path over all blocks."""
-        return np.tile(np.repeat(np.arange(len(self._model.draws)), self._per_draw), len(self._blocks))
+    def common(self) -> FloatArray:
+        """A block of its own with the same random numbers under every draw."""
+        return simulate(
+            self._model, n_bars=self._life + MAXIMUM_RUNOFF_BARS, n_paths_per_draw=self._per_draw,
+            seed=self._settings.seed, start="through_the_cycle", common=True,
+        ).log_price  # fmt: skip
 
     def first_falls(self, bars: int) -> FloatArray:
         """Largest fall of every path within its first bars, a fraction, (n_draws, n_paths of the draw)."""
@@ -206,7 +210,7 @@ class _Lives:
         short = delay + runoff < model.interval
         return find_crossings(
             prices, REFERENCE_DISTANCES, weights, life=self._life, deviation=facts.deviation if facts else 0.0,
-            correction=discrete_minimum_correction(sigma, 1.0) if short else 0.0,
+            correction=discrete_minimum_correction(sigma, 1.0) if short else 0.0, credit=self._credit,
         )  # fmt: skip
 
 
@@ -216,8 +220,9 @@ def pair_threshold(
     """Solve one pair by the damped fixed point of threshold and run-off, from a first threshold.
 
     Paths are doubled until the Monte-Carlo standard error of the threshold is within `policy.threshold_error`, or
-    there are `policy.threshold_paths` of them. The error is the spread over batches of the paths; so is the part of
-    the spread over draws that is Monte-Carlo, which is taken out of the band before the error is put back once.
+    there are `policy.threshold_paths` of them. The error is the spread over batches of the paths. The band is that of
+    the thresholds under single draws on common paths, beside mixtures of all draws on the same, and the error. It need
+    not be even about the threshold: bad draws weigh more in a loss over all of them.
 
     Raises
     ------
@@ -231,7 +236,9 @@ def pair_threshold(
     life = budget.appetite.parameter_life // model.interval
     if settings.assets[model.collateral].peg == model.debt and len(model.jump_sizes):
         model = as_it_was(model)
-    lives = _Lives(snapshot, settings, model, life)
+    key = reserve_key(model.collateral, settings.assets[model.collateral], "liquidation_threshold")
+    credit = seizure_of(settings, model.collateral).credit_at(bonus, snapshot.in_force, key)
+    lives = _Lives(snapshot, settings, model, life, credit)
 
     def runoff_at(threshold: float) -> float:
         sold = execution.liquidatable_share * budget.supply_usd * threshold * (1.0 + bonus)
@@ -264,11 +271,11 @@ def pair_threshold(
             break
         for _ in range(lives.n_blocks):
             lives.add()
-    draws = by_part(crossed, lives.draw_of_path())
-    noise = len(draws) * error**2
-    spread = float(draws.var(ddof=1))
-    kept = math.sqrt(max(spread - noise, 0.0) / spread) if spread > 0 else 0.0
-    low, high = (kept * float(q) for q in np.quantile(draws - draws.mean(), (0.05, 0.95)))
+    # The same random numbers under every draw: what few paths do to a threshold, draws and mixtures have in common.
+    common = lives.crossings_of(lives.common(), runoff)
+    draw, number = np.divmod(np.arange(common.n_paths), common.n_paths // len(model.draws))
+    draws, mixed = by_part(common, draw), by_part(common, (draw + number) % len(model.draws))
+    low, high = (float(q) - float(mixed.mean()) for q in np.quantile(draws, (0.05, 0.95)))
     first = lives.crossings_of(lives.add(model), runoff)
     persistence = {}
     for label, power in (("half-life halved", 2.0), ("half-life doubled", 0.5)):
@@ -282,8 +289,8 @@ def pair_threshold(
     close = np.exp(np.concatenate(([0.0], np.cumsum(model.returns))))
     twin = historical_twin(close, crossed.weights, distance=1 - 1 / 1.03, life=life)
     return PairThreshold(
-        model, solved, max(point - math.hypot(low, _NORMAL_95 * error), 0.0),
-        min(point + math.hypot(high, _NORMAL_95 * error), solved["toxic frontier"]), error, runoff, crossed,
+        model, solved, max(point - math.hypot(min(low, 0.0), _NORMAL_95 * error), 0.0),
+        min(point + math.hypot(max(high, 0.0), _NORMAL_95 * error), solved["toxic frontier"]), error, runoff, crossed,
         (max(move, 0.0), max(float(min(band[0], move)), 0.0), float(max(band[1], move))), twin, persistence,
         settled,
     )  # fmt: skip
@@ -300,7 +307,10 @@ def as_it_was(model: SubjectModel) -> SubjectModel:
     draws = model.draws.copy()
     draws[:, 1:5] = variance, 0.0, 0.0, 0.0
     draws[:, 6] = variance
-    return dataclasses.replace(model, draws=draws, starting_variance=np.array([variance]), shocks=shocks)
+    return dataclasses.replace(
+        model, draws=draws, starting_variance=np.array([variance]), shocks=shocks, shock_draws=np.empty((0, 0)),
+        level_draws=np.empty(0), hour_factors=np.empty(0),
+    )  # fmt: skip
 
 
 def _with_persistence(model: SubjectModel, power: float) -> SubjectModel:
@@ -333,6 +343,8 @@ def broken_by(
         starting_variance=model.variances[:-bars],
         jump_intensity=np.zeros(len(model.draws)),
         jump_sizes=np.empty(0),
+        shock_draws=np.empty((0, 0)),
+        level_draws=np.empty(0),
     )
     life = budget.appetite.parameter_life // model.interval
     prices = simulate(

@@ -7,10 +7,15 @@ first price beyond it, so overshoot is a loss. A slice sold with the pair down b
 
 of its debt; the loss of an account is the mean over its slices. Since v does not depend on the threshold,
 the slices of a set of paths are found once and priced for every candidate.
+
+Where the protocol absorbs, it takes the account when the delay is over, down by v0, and pays for a dollar of collateral
+at the crossing level max(LT, (1 - v0) * credit): the debt, or what the account is credited with where that is more.
+That stands in the place of LT then, and the loss is per dollar that it pays.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +28,7 @@ from risk.market import FloatArray, IntArray, frozen
 from risk.volatility.jit import compiled
 
 
-def slice_loss(move: npt.ArrayLike, threshold: float, bonus: float) -> FloatArray:
+def slice_loss(move: npt.ArrayLike, threshold: float | FloatArray, bonus: float) -> FloatArray:
     """Loss of a slice per unit of its debt.
 
     Parameters
@@ -31,7 +36,8 @@ def slice_loss(move: npt.ArrayLike, threshold: float, bonus: float) -> FloatArra
     move
         Fall v of the pair from the threshold level, as a fraction; negative where it has risen.
     threshold, bonus
-        Fractions; the product ``threshold * (1 + bonus)`` must be positive.
+        Fractions; the product ``threshold * (1 + bonus)`` must be positive. The threshold may be an array that
+        broadcasts with `move`: what is paid for a dollar of each crossing's collateral.
 
     Returns
     -------
@@ -78,6 +84,8 @@ class Crossings:
         Paths simulated, with or without a crossing.
     basis
         What prices the slices: ``closes``, or ``closes + discrete minimum`` below a bar.
+    credit
+        Debt that a dollar of collateral is credited with when the protocol absorbs; None where keepers repay.
     """
 
     path: IntArray
@@ -89,11 +97,12 @@ class Crossings:
     distance: FloatArray
     n_paths: int
     basis: str
+    credit: float | None = None
 
     @classmethod
     def ranked(
         cls, path: IntArray, account: IntArray, bar: IntArray, move: FloatArray, weights: FloatArray,
-        distance: FloatArray, n_paths: int, basis: str,
+        distance: FloatArray, n_paths: int, basis: str, credit: float | None = None,
     ) -> Crossings:  # fmt: skip
         """Crossings given in any order."""
         sold = move[:, weights > 0]
@@ -101,25 +110,43 @@ class Crossings:
         order = np.argsort(-worst, kind="stable")
         return cls(
             frozen(path[order], np.int64), frozen(account[order], np.int64), frozen(bar[order], np.int64),
-            frozen(move[order]), frozen(worst[order]), weights, frozen(distance), n_paths, basis,
+            frozen(move[order]), frozen(worst[order]), weights, frozen(distance), n_paths, basis, credit,
         )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.path)
 
     def loss(self, threshold: float, bonus: float) -> FloatArray:
-        """Loss per unit of debt of each crossing: the mean over slices, (n,)."""
-        return slice_loss(self.move, threshold, bonus) @ self.weights
+        """Loss per unit of debt, or per dollar paid, of each crossing: the mean over slices, (n,)."""
+        return slice_loss(self.move, self.paid(threshold)[:, None], bonus) @ self.weights
 
-    def losing(self, threshold: float, bonus: float) -> FloatArray:
-        """Losses per unit of debt of the crossings that lose, which are the first ones: `loss` without its zeros."""
+    def paid(self, threshold: float) -> FloatArray:
+        """What the pool pays, or has lent, for a dollar of collateral at the crossing level, (n,)."""
+        if self.credit is None:
+            return np.full(len(self), threshold)
+        absorbed = self.move[:, int(np.argmax(self.weights > 0))]
+        return np.maximum(threshold, (1.0 - absorbed) * self.credit)
+
+    def at_credit(self, credit: float | None) -> Crossings:
+        """The same crossings under another credit."""
+        return self if credit == self.credit else dataclasses.replace(self, credit=credit)
+
+    def losing(self, threshold: float, bonus: float) -> tuple[IntArray, FloatArray]:
+        """Rows of the crossings that lose, and their losses: `loss` without its zeros.
+
+        Where keepers repay these are the first rows, so that the few that lose are found at once.
+        """
+        if self.credit is not None:
+            loss = self.loss(threshold, bonus)
+            rows = np.flatnonzero(loss > 0)
+            return rows, loss[rows]
         edge = 1.0 - threshold * (1.0 + bonus)
         count = int(np.searchsorted(-self.worst, -edge, side="left"))
-        return slice_loss(self.move[:count], threshold, bonus) @ self.weights
+        return np.arange(count), slice_loss(self.move[:count], threshold, bonus) @ self.weights
 
     def mean_loss(self, threshold: float, bonus: float) -> float:
-        """Mean loss per unit of debt over all crossings; zero where nothing crossed."""
-        return float(self.losing(threshold, bonus).sum()) / len(self) if len(self) else 0.0
+        """Mean of `loss` over all crossings; zero where nothing crossed."""
+        return float(self.losing(threshold, bonus)[1].sum()) / len(self) if len(self) else 0.0
 
     @classmethod
     def joined(cls, blocks: Sequence[Crossings]) -> Crossings:
@@ -133,7 +160,7 @@ class Crossings:
             np.concatenate([block.account for block in blocks]),
             np.concatenate([block.bar for block in blocks]),
             np.concatenate([block.move for block in blocks]),
-            first.weights, first.distance, int(offsets[-1]), first.basis,
+            first.weights, first.distance, int(offsets[-1]), first.basis, first.credit,
         )  # fmt: skip
 
     def of_paths(self, mask: npt.NDArray[np.bool_]) -> Crossings:
@@ -143,7 +170,7 @@ class Crossings:
         return Crossings(
             frozen(renumbered[self.path[kept]], np.int64), frozen(self.account[kept], np.int64),
             frozen(self.bar[kept], np.int64), frozen(self.move[kept]), frozen(self.worst[kept]),
-            self.weights, self.distance, int(mask.sum()), self.basis,
+            self.weights, self.distance, int(mask.sum()), self.basis, self.credit,
         )  # fmt: skip
 
 
@@ -155,6 +182,7 @@ def find_crossings(
     life: int,
     deviation: float = 0.0,
     correction: float = 0.0,
+    credit: float | None = None,
 ) -> Crossings:
     """Find where accounts cross their threshold, and how the pair moves while they are sold.
 
@@ -172,6 +200,8 @@ def find_crossings(
         Deviation threshold of the oracle: it compounds into the move, 1 - (1 - deviation)(1 - v).
     correction
         Log move added where the run-off is shorter than a bar (`risk.tails.horizon.discrete_minimum_correction`).
+    credit
+        Of `Crossings`.
     """
     n_slices = len(weights)
     if log_price.shape[1] < life + n_slices:
@@ -183,7 +213,7 @@ def find_crossings(
     fallen = log_price[path[:, None], bar[:, None] + np.arange(n_slices)] - log_price[path, :1]
     gap = fallen - level[account, None] - correction + math.log1p(-deviation)
     basis = "closes + discrete minimum" if correction else "closes"
-    return Crossings.ranked(path, account, bar, -np.expm1(gap), weights, distance, len(log_price), basis)
+    return Crossings.ranked(path, account, bar, -np.expm1(gap), weights, distance, len(log_price), basis, credit)
 
 
 @compiled

@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 
 from risk.exposure import REFERENCE_DISTANCES, REFERENCE_WEIGHTS
-from risk.market import FloatArray
+from risk.market import FloatArray, IntArray
 from risk.policy.runoff import Crossings
 from risk.policy.twin import BASIS_POINT, largest_within
 from risk.settings import Appetite
@@ -60,15 +60,15 @@ def constraints(crossings: Crossings, budget: Budget, bonus: float) -> dict[str,
     debt_share = (1.0 - REFERENCE_DISTANCES) * REFERENCE_WEIGHTS
 
     @cache
-    def losing(threshold: float) -> FloatArray:
+    def losing(threshold: float) -> tuple[IntArray, FloatArray]:
         return crossings.losing(threshold, bonus)
 
     @cache
     def dollars(threshold: float, until: int) -> FloatArray:
         """US dollars that the accounts lose on each path by crossing within `until` bars, (n_paths,)."""
-        loss = losing(threshold)
-        rows = slice(len(loss))
-        debt = budget.supply_usd * threshold * debt_share[crossings.account[rows]]
+        rows, loss = losing(threshold)
+        paid = threshold if crossings.credit is None else crossings.paid(threshold)[rows]
+        debt = budget.supply_usd * paid * debt_share[crossings.account[rows]]
         lost = loss * debt * (crossings.bar[rows] <= until)
         return np.bincount(crossings.path[rows], weights=lost, minlength=crossings.n_paths).astype(np.float64)
 
@@ -84,7 +84,7 @@ def constraints(crossings: Crossings, budget: Budget, bonus: float) -> dict[str,
         return float(above.mean()) <= appetite.breach_probability
 
     def crossing(threshold: float) -> bool:
-        lost = float(losing(threshold).sum())
+        lost = float(losing(threshold)[1].sum())
         return lost <= appetite.mean_loss_given_crossing * len(crossings)
 
     found: dict[str, Callable[[float], bool]] = {
@@ -108,6 +108,5 @@ def limits(crossings: Crossings, budget: Budget, bonus: float) -> dict[str, floa
 
 def any_shortfall(crossings: Crossings, threshold: float, bonus: float) -> float:
     """Share of paths on which at least one position falls short."""
-    loss = crossings.losing(threshold, bonus)
-    short = crossings.path[: len(loss)][loss > BASIS_POINT * 1e-3]
-    return len(np.unique(short)) / crossings.n_paths
+    rows, loss = crossings.losing(threshold, bonus)
+    return len(np.unique(crossings.path[rows[loss > BASIS_POINT * 1e-3]])) / crossings.n_paths

@@ -12,6 +12,7 @@ from risk.outcome import Finding
 from risk.parameters import Change, Key, ParameterSet
 from risk.protocols.aave_v3 import AaveV3
 from risk.protocols.codec import Call, Codec
+from risk.protocols.compound_v3 import CompoundV3
 from risk.settings import Settings
 
 
@@ -55,8 +56,25 @@ def _aave_v3(market: str, settings: Settings) -> Codec:
     return AaveV3(market, settings.markets[market].configurator or "", MappingProxyType(tokens))
 
 
-CODECS: Mapping[str, Callable[[str, Settings], Codec]] = MappingProxyType({"aave_v3": _aave_v3})
-"""Codec by protocol; a protocol that is not here has its changes listed as unencoded."""
+def _compound_v3(market: str, settings: Settings) -> Codec | None:
+    declared = settings.markets[market]
+    comet, configurator, admin = declared.proxy(), declared.configurator, declared.proxy_admin
+    if comet is None or configurator is None or admin is None:
+        return None
+    own = {symbol: asset for _, symbol, asset in settings.reserves() if asset.reserve == market}
+    lent = {debt for asset in own.values() for debt in asset.debts}
+    base = next(((settings.assets[n].symbol or n) if n in settings.assets else n for n in sorted(lent)), "")
+    return CompoundV3(
+        market, comet, configurator, admin, base,
+        MappingProxyType({symbol: asset.token for symbol, asset in own.items() if asset.token is not None}),
+        MappingProxyType({symbol: asset.decimals for symbol, asset in own.items()}),
+    )  # fmt: skip
+
+
+CODECS: Mapping[str, Callable[[str, Settings], Codec | None]] = MappingProxyType(
+    {"aave_v3": _aave_v3, "compound_v3": _compound_v3}
+)
+"""Codec by protocol, None where the settings lack an address; what has none has its changes listed as unencoded."""
 
 
 def codec_of(market: str, settings: Settings) -> Codec | None:
@@ -108,4 +126,6 @@ def encode_proposal(changes: Sequence[Change], base: ParameterSet, settings: Set
 def _reason(market: str, settings: Settings) -> str:
     if market not in settings.markets:
         return f"no market is called {market} in the settings"
+    if settings.markets[market].protocol in CODECS:
+        return f"markets.{market} has no configurator and proxy_admin that calls could go to"
     return f"the protocol of {market} ({settings.markets[market].protocol}) has no codec"

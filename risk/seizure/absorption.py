@@ -48,7 +48,7 @@ class Absorption:
     close_factor = 1.0
     notes: tuple[str, ...] = (
         "the store front price factor stays: what the penalty leaves beyond the discount is the reserves'",
-        "what an absorbed account is credited beyond its debt is at the reserves' risk until sold: only stressed",
+        "what an absorbed account is credited beyond its debt is at the reserves' risk until it is sold",
     )
     least_threshold = 2e-4  # a factor of a grid step above zero lies a grid step below it
 
@@ -63,6 +63,10 @@ class Absorption:
     def credit(self, parameters: ParameterSet, reserve: Key) -> float:
         """Debt that a dollar of absorbed collateral is credited with; zero where it is not known."""
         return ratio_of(parameters, reserve.sibling(self.penalty)) or 0.0
+
+    def credit_at(self, bonus: float, parameters: ParameterSet, reserve: Key) -> float:
+        """The liquidation factor that leaves a buyer a bonus, which is the credit."""
+        return 1.0 - bonus / (1.0 + bonus) / self._store_front(parameters, reserve)
 
     def penalty_from(self, trail: Trail, parameters: ParameterSet, reserve: Key) -> None:
         """From a buyer's bonus to the discount, bonus / (1 + bonus), the penalty, and the liquidation factor."""

@@ -55,6 +55,10 @@ class Seizure(Protocol):
         """Debt that a dollar of seized collateral takes from the account; zero where it is not known."""
         ...
 
+    def credit_at(self, bonus: float, parameters: ParameterSet, reserve: Key, /) -> float | None:
+        """What an absorbed account is credited under a penalty that leaves this bonus; None where keepers repay."""
+        ...
+
     def penalty_from(self, trail: Trail, parameters: ParameterSet, reserve: Key, /) -> None:
         """Turn a trail that has come to a bonus into one that has come to the penalty, before its grid."""
         ...

@@ -29,6 +29,9 @@ class Repayment:
         bonus = self.bonus(parameters, reserve)
         return 0.0 if bonus is None else 1.0 / (1.0 + bonus)
 
+    def credit_at(self, _bonus: float, _parameters: ParameterSet, _reserve: Key) -> None:
+        """None: a keeper pays for what it takes."""
+
     def penalty_from(self, _trail: Trail, _parameters: ParameterSet, _reserve: Key) -> None:
         """The bonus is stored as it is."""
 

@@ -48,13 +48,16 @@ def absorb(
     oracle, used, market = np.empty(n_assets), np.empty(n_assets), np.empty(n_assets)
     stock, cost = np.empty(n_assets), np.empty(n_assets)
     waited, flows = np.empty(n_accounts, np.int64), np.empty(6)
+    start, health = np.empty(n_accounts), np.empty(n_accounts)
+    for account in range(n_accounts):
+        start[account] = _health(account, positions.collateral, positions.debt, positions, terms.price)
     for path in range(n_paths):
         outcome[path] = np.nan
         if not _valid(relative[path]):
             continue
         collateral[:], debt[:] = positions.collateral, positions.debt
         oracle[:], used[:], waited[:], flows[:] = terms.price, 0.0, 0, 0.0
-        stock[:], cost[:] = 0.0, 0.0
+        stock[:], cost[:], health[:] = 0.0, 0.0, start
         active = 1
         for step in range(n_points):
             market[:] = terms.price * relative[path, step]
@@ -63,21 +66,48 @@ def absorb(
                 moved = _update(oracle, relative[path, seen], terms)
                 used *= terms.recovery
                 if moved or active > 0:
-                    active = 0
-                    for account in range(n_accounts):
-                        active += _take(
-                            account, collateral, debt, oracle, waited, stock, cost, flows, positions, terms, credit
-                        )
+                    active = _round(
+                        collateral, debt, oracle, waited, health, stock, cost, flows, positions, terms, credit
+                    )
                 _sell(stock, cost, base, oracle, market, used, flows, terms)
             for k in range(len(marks)):
                 if marks[k] == step:
                     outcome[path, k] = flows
                     _measure(outcome[path, k], collateral, debt, market, positions)
-                    for asset in range(n_assets):
-                        owed = cost[asset] * market[base]
-                        fetched = stock[asset] * market[asset] / (1.0 + terms.bonus[asset])
-                        outcome[path, k, LATENT] += max(0.0, owed - fetched)
-                        outcome[path, k, UNLIQUIDATED] += owed
+                    _value(outcome[path, k], stock, cost, base, market, terms)
+
+
+@compiled
+def _round(
+    collateral: FloatArray, debt: FloatArray, oracle: FloatArray, waited: IntArray, health: FloatArray,
+    stock: FloatArray, cost: FloatArray, flows: FloatArray, positions: Positions, terms: Terms, credit: FloatArray,
+) -> int:  # fmt: skip
+    """Look once at every account that the worst fall could bring below a health factor of one; how many wait."""
+    active, worst, best = 0, np.inf, 0.0
+    for asset in positions.collaterals:
+        worst = min(worst, oracle[asset] / terms.price[asset])
+    for asset in positions.debts:
+        best = max(best, oracle[asset] / terms.price[asset])
+    for account in range(len(waited)):
+        if health[account] * worst > best * (1.0 + 1e-9):
+            waited[account] = 0
+        elif _take(account, collateral, debt, oracle, waited, stock, cost, flows, positions, terms, credit):
+            active += 1
+        elif debt[positions.debt_start[account]] <= 0.0:
+            health[account] = np.inf
+    return active
+
+
+@compiled
+def _value(
+    outcome: FloatArray, stock: FloatArray, cost: FloatArray, base: int, market: FloatArray, terms: Terms
+) -> None:
+    """Add what is still for sale: what it would fall short of its cost, and the cost itself."""
+    for asset in range(len(stock)):
+        owed = cost[asset] * market[base]
+        fetched = stock[asset] * market[asset] / (1.0 + terms.bonus[asset])
+        outcome[LATENT] += max(0.0, owed - fetched)
+        outcome[UNLIQUIDATED] += owed
 
 
 @compiled

@@ -22,7 +22,7 @@ from risk.errors import DataError, EvidenceError, SettingsError
 from risk.market import NUMERAIRE, FloatArray, IntArray, frozen
 from risk.settings import Settings
 from risk.streams import stream
-from risk.tails.horizon import YEAR
+from risk.tails.horizon import YEAR, hour_scale, score_driven
 
 BLOCK_PATHS = 200
 """Paths of one block, whatever the number of paths or workers."""
@@ -132,9 +132,12 @@ def simulate_block(joint: JointModel, *, seed: int, block: int, n_steps: int) ->
     arrival = generator.random(shape)
     log_price = np.zeros((BLOCK_PATHS, n_steps + 1, n_assets))
     path = block * BLOCK_PATHS + np.arange(BLOCK_PATHS)
+    # One clock for all: that of the history that ends last.
+    begin = max((int(model.observed_at[-1]) for model in joint.models), default=0)
     with np.errstate(over="ignore", invalid="ignore"):
         for column, (model, peg) in enumerate(zip(joint.models, joint.pegged_to, strict=True)):
-            moves = _moves(model, path, start, uniform[:, :, column], arrival[:, :, column])
+            scale = hour_scale(model, n_steps, after=begin)
+            moves = _moves(model, path, start, uniform[:, :, column], arrival[:, :, column], scale)
             np.cumsum(moves, axis=1, out=log_price[:, 1:, column])
             if peg >= 0:
                 log_price[:, :, column] += log_price[:, :, peg]
@@ -148,18 +151,21 @@ def simulate(joint: JointModel, *, seed: int, n_paths: int, n_steps: int) -> Ite
 
 
 def _moves(
-    model: SubjectModel, path: IntArray, start: FloatArray, uniform: FloatArray, arrival: FloatArray
+    model: SubjectModel, path: IntArray, start: FloatArray, uniform: FloatArray, arrival: FloatArray, scale: FloatArray
 ) -> FloatArray:
-    """Log moves (n_paths, n_steps) of one subject from its shocks' uniforms and its jumps' uniforms."""
+    """Log moves (n_paths, n_steps) of one subject from its shocks' and its jumps' uniforms, and the scale of steps."""
     draw = model.draws[path % len(model.draws)]
-    omega, alpha, gamma, beta = (draw[:, i] for i in (1, 2, 3, 4))
+    omega, alpha, gamma, beta, nu = (draw[:, i] for i in (1, 2, 3, 4, 5))
+    driven = score_driven(model.model)
     shock = model.shocks[np.minimum((uniform * len(model.shocks)).astype(np.int64), len(model.shocks) - 1)]
     states = np.sort(model.starting_variance)
     variance = states[(start * len(states)).astype(np.int64)]
     moves = np.empty_like(uniform)
     for step in range(uniform.shape[1]):
         squared = variance * shock[:, step] ** 2
-        moves[:, step] = np.sqrt(variance) * shock[:, step]
+        moves[:, step] = scale[step] * np.sqrt(variance) * shock[:, step]
+        if driven:
+            squared *= (nu + 1.0) / (nu - 2.0 + shock[:, step] ** 2)
         variance = omega + (alpha + gamma * (shock[:, step] < 0)) * squared + beta * variance
     if len(model.jump_sizes):
         # One uniform decides whether a bar jumps and, where it does, evenly which of the sizes.

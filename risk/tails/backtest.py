@@ -20,6 +20,7 @@ from risk.settings import Settings
 from risk.tails.calibrate import subject_tasks
 from risk.tails.evidence import MINIMUM_RACE, RUN_LENGTH, hour_factors, priors_known
 from risk.tails.subject import SubjectOutcome, SubjectTask
+from risk.validation.recalibration import recalibration_factors
 from risk.validation.scores import fz0_score, quantile_loss
 from risk.validation.stability import fall_back_bars
 from risk.volatility.models import VolatilityModel
@@ -43,7 +44,10 @@ Row = tuple[object, ...]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Forecasts of one side at one confidence against what came, each (n,), in log-return units, losses positive."""
+    """Forecasts of one side at one confidence against what came, each (n,), in log-return units, losses positive.
+
+    `var` and `es` are those of the laws in use times `factors` (`risk.validation.recalibration`).
+    """
 
     side: Side
     confidence: float
@@ -52,6 +56,7 @@ class Outcome:
     es: FloatArray
     benchmark_var: FloatArray
     benchmark_es: FloatArray
+    factors: FloatArray
 
     @property
     def exceptions(self) -> npt.NDArray[np.bool_]:
@@ -157,7 +162,8 @@ def backtest_subject(task: SubjectTask, settings: Settings) -> SubjectRecord:
     The first forecast is made from `models.minimum_observations` returns, and not before the first vintage of the
     pooled prior, until which calibration refuses.
     Windows grow up to `models.walk_forward_window`. Until `MINIMUM_RACE` bars speak for a choice the model is
-    garch_t, or the benchmark where garch_t is not among the settings' models.
+    garch_t, or the benchmark where garch_t is not among the settings' models. At each refit the forecasts in use are
+    put right by what became of those before (`risk.validation.recalibration`); the benchmark stays as it is.
     """
     try:
         return _walked(task, settings)
@@ -193,10 +199,14 @@ def _walked(task: SubjectTask, settings: Settings) -> SubjectRecord:
         known = {kind: getattr(walk.tracks[BENCHMARK], f"{kind}_{word}") for kind in ("var", "es")}
         ours = {kind: _in_use(walk, used, f"{kind}_{word}") for kind in known}
         for index, confidence in enumerate(walk.confidences):
+            losses = sign * walk.returns
+            factors = recalibration_factors(
+                losses, ours["var"][:, index], confidence=confidence, every=models.refit_interval
+            )
             outcomes.append(
                 Outcome(
-                    side, confidence, sign * walk.returns, ours["var"][:, index], ours["es"][:, index],
-                    known["var"][:, index], known["es"][:, index],
+                    side, confidence, losses, factors * ours["var"][:, index], factors * ours["es"][:, index],
+                    known["var"][:, index], known["es"][:, index], factors,
                 )
             )  # fmt: skip
     still = sum(int(np.sum(np.minimum(o.es, o.benchmark_es) < NO_RISK)) for o in outcomes[:1])

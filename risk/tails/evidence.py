@@ -26,7 +26,7 @@ from risk.volatility.forecasters import DRIVES_PATHS, Priors
 from risk.volatility.models import FitResult, ParameterPrior, VolatilityModel
 from risk.volatility.prior import load_prior
 from risk.volatility.race import BENCHMARK, Race, WalkForward, choose, race, walk_forward
-from risk.volatility.seasonality import factors_in_time
+from risk.volatility.seasonality import FACTOR_DAYS, factors_in_time, fit_hour_factors
 from risk.volatility.standard_errors import parameter_scores
 
 MINIMUM_RACE = 250
@@ -153,9 +153,24 @@ def hour_factors(
     """Hour-of-day factors known before each bar of a walk from `start` on; None for bars of a day or longer."""
     if interval >= DAY:
         return None
-    models = settings.models
-    refits = range(start, len(returns), models.refit_interval)
-    return factors_in_time(observed_at, returns, refits, window=max(models.walk_forward_window, start))
+    refits = range(start, len(returns), settings.models.refit_interval)
+    return factors_in_time(observed_at, returns, refits, window=FACTOR_DAYS * DAY // interval)
+
+
+def hour_factors_as_of(observed_at: IntArray, returns: FloatArray, interval: int) -> FloatArray:
+    """Factors (24,) of the volatility of each hour as of the last bar, from the bars of the last `FACTOR_DAYS` days.
+
+    Empty for bars of a day or longer.
+
+    Raises
+    ------
+    DataError
+        An hour with too few bars, or none that moves.
+    """
+    if interval >= DAY:
+        return np.empty(0)
+    recent = slice(-(FACTOR_DAYS * DAY // interval), None)
+    return fit_hour_factors(observed_at[recent], returns[recent]).factors
 
 
 def priors_known(observed_at: IntArray, interval: int) -> Priors:

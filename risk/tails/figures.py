@@ -146,8 +146,8 @@ def simulated_figures(
         for side in Side:
             ends = [simple_loss(run[:, bars], side) for run in runs]
             worst = [simple_loss(found[side][:, bars], side) for found in extremes]
-            quantile, shortfall = _values_and_bands(ends, n_draws, levels)
-            drawdown, _ = _values_and_bands(worst, n_draws, levels)
+            quantile, shortfall = values_and_bands(ends, n_draws, levels)
+            drawdown, _ = values_and_bands(worst, n_draws, levels)
             for measure, table in (
                 (Measure.VALUE_AT_RISK, quantile),
                 (Measure.EXPECTED_SHORTFALL, shortfall),
@@ -160,7 +160,7 @@ def simulated_figures(
     return figures
 
 
-def _values_and_bands(
+def values_and_bands(
     losses: Sequence[FloatArray], n_draws: int, confidences: Sequence[float]
 ) -> tuple[list[Estimate], list[Estimate]]:
     """Estimates of the quantile and of the shortfall at each confidence.
@@ -175,14 +175,15 @@ def _values_and_bands(
     out: list[list[Estimate]] = [[], []]
     for i, confidence in enumerate(confidences):
         # Standard error of an order statistic: its neighbours at one standard error of the probability.
-        width = min(math.sqrt(confidence * (1.0 - confidence) / n), 1.0 - 0.5 / n - confidence)
+        # A quantile beyond the outermost path has no neighbour above it, and is noisy.
+        width = max(0.0, min(math.sqrt(confidence * (1.0 - confidence) / n), 1.0 - 0.5 / n - confidence))
         beside = tail_statistics(mixture[None], (confidence - width, confidence + width))
         for kind in (0, 1):
             value, centre = float(values[kind][0, i]), float(centres[kind][0, i])
             low, high = interval(draws[kind][:, i])
             scale = value / centre if centre > 0.0 else 0.0
             error = 0.5 * float(beside[kind][0, 1] - beside[kind][0, 0])
-            noisy = error > MONTE_CARLO_LIMIT * abs(value)
+            noisy = width == 0.0 or error > MONTE_CARLO_LIMIT * abs(value)
             out[kind].append(Estimate(value, low * scale, high * scale, (NOISY,) if noisy else ()))
     return out[0], out[1]
 

@@ -2,8 +2,9 @@
 
 Each bar moves the log price by sqrt(h) z, z from the subject's shocks, and the variance by
 h' = omega + (alpha + gamma 1[z < 0]) h z^2 + beta h (Barone-Adesi, Giannopoulos and Vosper 1999; Glosten,
-Jagannathan and Runkle 1993). The drift mu is *not* projected: the mean of past returns is noise over weeks. A peg
-jump adds to the price and not to the variance.
+Jagannathan and Runkle 1993); in the score-driven t, z^2 there weighs (nu + 1) / (nu - 2 + z^2) (Creal, Koopman and
+Lucas 2013). The drift mu is *not* projected: the mean of past returns is noise over weeks. A peg
+jump adds to the price and not to the variance. Within a day each bar's move is multiplied by the factor of its hour.
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ from risk.calibration import SubjectModel
 from risk.errors import DataError
 from risk.market import NUMERAIRE, FloatArray, IntArray, frozen
 from risk.streams import stream
+from risk.tails.shocks import SHOCK_COUNT, draw_nodes
 from risk.units import DAY
 from risk.volatility.jit import compiled
+from risk.volatility.models import VolatilityModel
+from risk.volatility.seasonality import hour_of_day
 
 Start = Literal["conditional", "through_the_cycle"]
 
@@ -67,6 +71,28 @@ def stream_subject(collateral: str, debt: str) -> str:
     return collateral if debt == NUMERAIRE else f"{collateral}:{debt}"
 
 
+def hour_scale(model: SubjectModel, n_bars: int, *, after: int | None = None) -> FloatArray:
+    """What the moves of the bars after the history are multiplied by (n_bars,): the factor of each bar's hour.
+
+    Ones for a model without factors.
+
+    Parameters
+    ----------
+    after
+        Unix second at which the first bar begins; by default the end of the model's history.
+    """
+    if not model.hour_factors.size:
+        return np.ones(n_bars)
+    begin = int(model.observed_at[-1]) if after is None else after
+    scale: FloatArray = model.hour_factors[hour_of_day(begin + model.interval * np.arange(1, n_bars + 1))]
+    return scale
+
+
+def score_driven(model: str) -> bool:
+    """Whether the square of a shock z weighs (nu + 1) / (nu - 2 + z^2) in a model's next variance, and not one."""
+    return model == VolatilityModel.SCORE_T
+
+
 def simulate(
     model: SubjectModel,
     *,
@@ -96,7 +122,7 @@ def simulate(
         (to estimate the mixture over draws). Each bar's shocks are stratified over the paths, so that tails
         are hit as often as they should be (Latin hypercube, McKay, Beckman and Conover 1979).
     shocks
-        (n_draws, n_shocks) a quantile function for each draw, instead of the model's one for all.
+        (n_draws, n_shocks) a quantile function for each draw, instead of the model's own.
     block
         Which of any number of independent simulations of the same size.
 
@@ -118,6 +144,8 @@ def simulate(
         states = np.sort(model.starting_variance)
         uniform = _stratified(stream(seed, "starts", subject, block), 1, n_random)[0]
         first = states[(uniform * len(states)).astype(np.int64)][column]
+        if len(model.level_draws):
+            first = first * model.level_draws[draw_index]
     arrival, size, probability = _jumps(model, seed, n_bars, n_random, block)
     log_price = np.empty((len(column), n_bars + 1))
     _walk(
@@ -126,13 +154,23 @@ def simulate(
         draw_index,
         first,
         np.ascontiguousarray(model.draws),
-        np.ascontiguousarray(np.atleast_2d(model.shocks) if shocks is None else shocks),
+        np.ascontiguousarray(shocks_by_draw(model) if shocks is None else shocks),
         arrival,
         size,
         probability,
+        hour_scale(model, n_bars),
+        score_driven(model.model),
         log_price,
     )
     return Paths(frozen(log_price), frozen(draw_index, np.int64))
+
+
+def shocks_by_draw(model: SubjectModel) -> FloatArray:
+    """Quantile functions (n_draws, n_shocks) of the model's shocks; one row where they hold under every draw."""
+    if not len(model.shock_draws):
+        return np.atleast_2d(model.shocks)
+    position = np.arange(SHOCK_COUNT)
+    return np.array([np.interp(position, draw_nodes(), row) for row in model.shock_draws])
 
 
 def _stratified(generator: np.random.Generator, n_bars: int, count: int) -> FloatArray:
@@ -171,6 +209,8 @@ def _walk(
     arrival: FloatArray,
     size: FloatArray,
     probability: FloatArray,
+    scale: FloatArray,
+    driven: bool,
     log_price: FloatArray,
 ) -> None:
     """Write each path into `log_price`; the arguments are those that `simulate` prepares."""
@@ -180,6 +220,7 @@ def _walk(
         draw = draw_index[path]
         row = draw if shocks.shape[0] > 1 else 0
         omega, alpha, gamma, beta = draws[draw, 1], draws[draw, 2], draws[draw, 3], draws[draw, 4]
+        nu = draws[draw, 5]
         h = first[path]
         level = 0.0
         log_price[path, 0] = 0.0
@@ -189,9 +230,12 @@ def _walk(
             left = min(int(position), n_shocks - 2)
             weight = position - left
             z = (1.0 - weight) * shocks[row, left] + weight * shocks[row, left + 1]
-            level += math.sqrt(h) * z
+            level += scale[bar] * math.sqrt(h) * z
             other = column[path] % arrival.shape[1]
             if arrival[bar, other] < probability[draw]:
                 level += size[bar, other]
             log_price[path, bar + 1] = level
-            h = omega + (alpha + (gamma if z < 0.0 else 0.0)) * h * z * z + beta * h
+            impact = alpha + (gamma if z < 0.0 else 0.0)
+            if driven:
+                impact *= (nu + 1.0) / (nu - 2.0 + z * z)
+            h = omega + impact * h * z * z + beta * h

@@ -11,7 +11,7 @@ from risk.calibration import Measure, RiskFigure, Side, SubjectModel
 from risk.market import FloatArray, IntArray
 from risk.streams import stream
 from risk.tails.figures import LOG_MOVE_CAP, Estimate, FigureRequest, figure, simple_loss, tail_statistics
-from risk.tails.horizon import stream_subject
+from risk.tails.horizon import hour_scale, stream_subject
 from risk.volatility.posterior import interval
 
 BOOTSTRAP_SAMPLES = 200
@@ -30,14 +30,15 @@ def parametric_figures(
     Parameters
     ----------
     model
-        Whose subject and history the figures are labelled with.
+        Whose subject and history the figures are labelled with, and whose factor the hour of the next bar has.
     draws
         (n_draws, 7) in the order of `risk.calibration.DRAW_COLUMNS`, of the volatility model `method`.
     """
     from scipy.optimize import brentq
     from scipy.special import stdtr, stdtrit
 
-    mu, nu, variance = draws[:, 0], draws[:, 5], draws[:, 6]
+    ahead = hour_scale(model, 1)[0]
+    mu, nu, variance = ahead * draws[:, 0], draws[:, 5], ahead**2 * draws[:, 6]
     scale = np.sqrt(variance * (nu - 2.0) / nu)
     figures = []
     for side in Side:
@@ -62,15 +63,16 @@ def parametric_figures(
                 figure(model, Measure.VALUE_AT_RISK, confidence, 1, side, method, quantile),
                 figure(model, Measure.EXPECTED_SHORTFALL, confidence, 1, side, method, shortfall),
             ]
-    return [*figures, volatility_figure(model, variance, method=method)]
+    return [*figures, volatility_figure(model, draws[:, 6], method=method)]
 
 
 def volatility_figure(model: SubjectModel, variance: FloatArray, *, method: str) -> RiskFigure:
-    """Volatility of the next bar's log move: root of the mean variance over draws (n_draws,).
+    """Volatility of the next bar's log move: root of the mean variance over draws (n_draws,), in the bar's hour.
 
     Of ewma_t, whose weights are declared and not estimated, the band has no width; the status says so.
     """
     notes = () if np.ptp(variance) > 0.0 else ("no_parameter_uncertainty",)
+    variance = hour_scale(model, 1)[0] ** 2 * variance
     estimate = Estimate(math.sqrt(float(np.mean(variance))), *interval(np.sqrt(variance)), notes)
     return figure(model, Measure.VOLATILITY, 0.0, 1, Side.DOWN, method, estimate)
 

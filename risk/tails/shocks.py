@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from risk.market import FloatArray, frozen
+from risk.market import FloatArray, IntArray, frozen
 from risk.tails.extreme_value import TailFit, TailPrior, TailStatus, fit_tail, tail_draws
 from risk.volatility.prior import PooledPrior
 
@@ -30,6 +30,14 @@ POOL_OBSERVATIONS = 100.0
 def shock_probabilities(count: int = SHOCK_COUNT) -> FloatArray:
     """Probabilities (count,) of the quantiles in `SubjectModel.shocks`: (i + 1/2) / count."""
     return (np.arange(count) + 0.5) / count
+
+
+def draw_nodes() -> IntArray:
+    """Positions in a quantile function of `SHOCK_COUNT` at which draws of it are kept: all of both tails' 2 %."""
+    tail = SHOCK_COUNT // 50
+    return np.concatenate(
+        [np.arange(tail), np.arange(tail, SHOCK_COUNT - tail, 25), np.arange(SHOCK_COUNT - tail, SHOCK_COUNT)]
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,16 @@ import numpy as np
 
 from risk.market import FloatArray
 from risk.volatility.constant import draw_constant
+from risk.volatility.coordinates import FORMS
 from risk.volatility.engine import filter_variances
 from risk.volatility.models import FitResult, ParameterPrior, VolatilityModel
 from risk.volatility.plain import student_log_density
 from risk.volatility.posterior import draw_posterior
 from risk.volatility.prior import PooledPrior
 
+LEVEL_BARS = 2000
+"""Longest history that is simulated for the error of its level; a longer one has less by the root of its length."""
+_REPLICAS, _BURN_IN = 20, 500
 OWN_STATES = 100
 """Own variances and pooled ones in the starting states, as many of each."""
 _NU_GRID = 2.05 + np.geomspace(0.02, 450.0, 400)
@@ -51,7 +55,10 @@ def residuals_by_draw(fit: FitResult, returns: FloatArray, draws: FloatArray) ->
     """
     if fit.model is VolatilityModel.EWMA_T:
         return np.tile(fit.residuals, (len(draws), 1))
-    variances = np.array([filter_variances(row[:6], returns, presample=fit.presample)[:-1] for row in draws])
+    kind = fit.model if fit.model in FORMS else VolatilityModel.GARCH_T
+    variances = np.array(
+        [filter_variances(row[:6], returns, presample=fit.presample, model=kind)[:-1] for row in draws]
+    )
     return np.asarray((returns - draws[:, :1]) / np.sqrt(variances))
 
 
@@ -67,7 +74,9 @@ def persistence_bound(prior: PooledPrior, interval: int) -> float:
     return float(0.5 ** (interval / (prior.half_life_bound_bars * prior.bar_seconds)))
 
 
-def bound_persistence(draws: FloatArray, shocks: FloatArray, level: float, bound: float) -> tuple[FloatArray, float]:
+def bound_persistence(
+    draws: FloatArray, shocks: FloatArray, level: float, bound: float, *, driven: bool = False
+) -> tuple[FloatArray, float]:
     """Shorten the memory of draws whose persistence exceeds a bound.
 
     Persistence is counted with the second moments of the shocks that paths are made of: alpha E[z^2] +
@@ -85,14 +94,19 @@ def bound_persistence(draws: FloatArray, shocks: FloatArray, level: float, bound
         Variance to which what was taken reverts: the mean of the subject's filtered variances.
     bound
         In (0, 1].
+    driven
+        Whether squared shocks weigh as in the score-driven t (`risk.tails.horizon.score_driven`).
 
     Returns
     -------
     The bounded draws (n_draws, 7), and the share of draws that were changed.
     """
     out = draws.copy()
-    second = float(np.mean(shocks**2))
-    falls = float(np.mean(np.where(shocks < 0.0, shocks**2, 0.0)))
+    squares, nu = shocks**2, out[:, 5:6]
+    if driven:
+        squares = squares * (nu + 1.0) / (nu - 2.0 + squares)
+    second = np.mean(squares, axis=-1)
+    falls = np.mean(np.where(shocks < 0.0, squares, 0.0), axis=-1)
     impact = out[:, 2] * second + out[:, 3] * falls
     excess = np.maximum(impact + out[:, 4] - bound, 0.0)
     from_beta = np.minimum(excess, out[:, 4])
@@ -116,3 +130,37 @@ def starting_variances(variances: FloatArray, prior: PooledPrior) -> FloatArray:
     relative = prior.log_relative_variances
     pooled = np.exp(np.interp(probability, np.linspace(0.0, 1.0, len(relative)), relative)) * variances.mean()
     return np.sort(np.concatenate([own, pooled]))
+
+
+def level_draws(
+    draws: FloatArray, shocks: FloatArray, n: int, generator: np.random.Generator, *, driven: bool = False
+) -> FloatArray:
+    """Factors (n_draws,) by which the true level of variance may differ from the one that a history of n bars shows.
+
+    A parametric bootstrap under each draw: in a short history with a long memory and heavy tails the mean variance, the
+    scale of the starting states, is far from that of another history as long. Without this the states from which slow
+    paths start would be known for certain.
+
+    Parameters
+    ----------
+    draws, shocks
+        (n_draws, 7) and (n_draws, n_shocks) parameters and equally likely shocks of each draw.
+    n
+        Bars of the history.
+    driven
+        Of `bound_persistence`.
+    """
+    bars = min(n, LEVEL_BARS)
+    omega, alpha, gamma, beta, nu = (draws[:, i, None] for i in (1, 2, 3, 4, 5))
+    rows = np.arange(len(draws))[:, None]
+    variance = np.tile(draws[:, 6, None], (1, _REPLICAS))
+    total = np.zeros_like(variance)
+    for bar in range(_BURN_IN + bars):
+        z = shocks[rows, generator.integers(shocks.shape[1], size=variance.shape)]
+        squares = z**2 * (nu + 1.0) / (nu - 2.0 + z**2) if driven else z**2
+        variance = omega + ((alpha + gamma * (z < 0.0)) * squares + beta) * variance
+        if bar >= _BURN_IN:
+            total += variance
+    mean = np.log(total / bars)
+    error: FloatArray = (mean.mean(axis=1) - mean[:, 0]) * np.sqrt(bars / n * _REPLICAS / (_REPLICAS - 1.0))
+    return np.exp(error)

@@ -16,14 +16,15 @@ from risk.market import FloatArray, IntArray, PriceSeries
 from risk.settings import Backing, Settings
 from risk.streams import stream
 from risk.tails.comparison import method_rows
-from risk.tails.evidence import EvidenceRows, evidence_rows, run_race
+from risk.tails.evidence import EvidenceRows, evidence_rows, hour_factors_as_of, run_race
 from risk.tails.figures import FigureRequest, simulated_figures
-from risk.tails.horizon import bars_of, stream_subject
+from risk.tails.horizon import bars_of, score_driven, stream_subject
 from risk.tails.one_bar import historical_figures, parametric_figures, volatility_figure
 from risk.tails.peg import depeg_component
-from risk.tails.shocks import ShockDistribution, fit_shocks
+from risk.tails.shocks import ShockDistribution, draw_nodes, fit_shocks
 from risk.tails.states import (
     bound_persistence,
+    level_draws,
     parameter_prior,
     persistence_bound,
     posterior_draws,
@@ -31,10 +32,10 @@ from risk.tails.states import (
     starting_variances,
 )
 from risk.tails.term_structure import life_confidences, term_rows
-from risk.units import DAY
 from risk.volatility.forecasters import DRIVES_PATHS
 from risk.volatility.models import FitResult, FitStatus, VolatilityModel, fit
 from risk.volatility.prior import PooledPrior, load_prior
+from risk.volatility.seasonality import hour_of_day
 
 SHORT_HISTORY = 500
 """Fewer returns than this are called a short history."""
@@ -168,7 +169,12 @@ def _calibrate(task: SubjectTask, settings: Settings) -> SubjectOutcome:
     observed_at, returns = usable_returns(task, settings)
     kinds = tuple(dict.fromkeys([VolatilityModel.EWMA_T, *map(VolatilityModel, settings.models.volatility)]))
     priors = {kind: parameter_prior(prior, kind, task.series.interval) for kind in kinds}
-    fits = {kind: fit(kind, returns, prior=priors[kind]) for kind in kinds}
+    try:
+        hours, unknown = hour_factors_as_of(observed_at, returns, task.series.interval), False
+    except DataError:
+        hours, unknown = np.empty(0), True
+    flat = returns / hours[hour_of_day(observed_at)] if hours.size else returns
+    fits = {kind: fit(kind, flat, prior=priors[kind]) for kind in kinds}
     result = run_race(observed_at, returns, kinds, task.series.interval, settings)
     winner = result.paths
     best = fits[winner]
@@ -178,7 +184,7 @@ def _calibrate(task: SubjectTask, settings: Settings) -> SubjectOutcome:
     draws = {
         kind: posterior_draws(
             found,
-            returns,
+            flat,
             prior=priors[kind],
             generator=stream(settings.seed, f"posterior/{kind}", name),
             n_draws=settings.models.posterior_draws,
@@ -187,18 +193,25 @@ def _calibrate(task: SubjectTask, settings: Settings) -> SubjectOutcome:
         if found.usable and kind in DRIVES_PATHS
     }
     shocks = fit_shocks(best.residuals, prior=prior)
-    model = _path_model(task, settings, prior, best, draws[winner], shocks, observed_at, returns)
+    residuals = residuals_by_draw(best, flat, draws[winner])
+    shock_draws = shocks.draws(stream(settings.seed, "shocks", name), residuals)
+    model = _path_model(task, settings, prior, best, draws[winner], shocks, observed_at, returns, hours)
+    model = replace(
+        model,
+        shock_draws=shock_draws[:, draw_nodes()],
+        level_draws=level_draws(
+            model.draws, shock_draws, len(returns), stream(settings.seed, "level", name),
+            driven=score_driven(best.model),
+        ),
+    )  # fmt: skip
     if result.walk is None:
         model = _noted(model, "not_raced")
-    if task.series.interval < DAY:
-        # Raced on returns over their hour's factor; paths have none, which is exact over whole days only.
-        model = _noted(model, "hour_factors_not_in_paths")
+    if unknown:
+        model = _noted(model, "hour_factors_unknown")
     if result.winner != winner:
         model = _noted(model, f"{result.winner}_drives_no_paths")
     request = figure_request(task, settings)
     life = life_confidences(settings, request.horizons, task.series.interval)
-    residuals = residuals_by_draw(best, returns, draws[winner])
-    shock_draws = shocks.draws(stream(settings.seed, "shocks", name), residuals)
     conditional = simulated_figures(model, shock_draws, replace(request, life=life), start="conditional")
     figures = [
         *(figure for figure in conditional if figure.confidence in request.confidences),
@@ -213,7 +226,7 @@ def _calibrate(task: SubjectTask, settings: Settings) -> SubjectOutcome:
         if result.summary is not None and not result.summary.entry(kind).in_set:
             labelled = _noted(labelled, "outside_confidence_set")
         figures += parametric_figures(labelled, rows, method=str(kind), confidences=request.confidences)
-    evidence = evidence_rows(task.subject, observed_at, result, fits, model.shocks, returns)
+    evidence = evidence_rows(task.subject, observed_at, result, fits, model.shocks, flat)
     evidence = replace(
         evidence,
         term_structure=term_rows(model, conditional, replace(request, life=life)),
@@ -234,11 +247,14 @@ def _path_model(
     shocks: ShockDistribution,
     observed_at: IntArray,
     returns: FloatArray,
+    hours: FloatArray,
 ) -> SubjectModel:
     interval = task.series.interval
     quantiles = shocks.quantiles()
     level = float(best.variances.mean())
-    bounded, share = bound_persistence(draws, quantiles, level, persistence_bound(prior, interval))
+    bounded, share = bound_persistence(
+        draws, quantiles, level, persistence_bound(prior, interval), driven=score_driven(best.model)
+    )
     notes = {
         SHORT_HISTORY_NOTE: len(returns) < SHORT_HISTORY,
         "stale": task.as_of - int(observed_at[-1]) > STALE_BARS * interval,
@@ -269,6 +285,7 @@ def _path_model(
         jump_sizes=sizes,
         prior=prior.as_of,
         status=", ".join(note for note, weak in notes.items() if weak) or "ok",
+        hour_factors=hours,
     )
 
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from risk.calibration import Measure, RiskFigure, Side, SubjectModel
 from risk.settings import Settings
 from risk.streams import stream
 from risk.tails.combination import life_confidence, scaled_history
 from risk.tails.figures import FigureRequest, simple_loss, tail_statistics
-from risk.tails.horizon import stream_subject
+from risk.tails.horizon import hour_scale, stream_subject
 from risk.tails.one_bar import block_samples
 from risk.volatility.posterior import interval
+from risk.volatility.seasonality import hour_of_day
 
 Row = tuple[object, ...]
 
@@ -50,13 +53,18 @@ def term_rows(model: SubjectModel, conditional: Sequence[RiskFigure], request: F
     """Rows of `TERM_SCHEMA` from figures of the conditional simulation at every confidence of `request`."""
     found = {(f.measure, f.side, f.horizon, f.confidence): f for f in conditional}
     generator = stream(request.seed, "term_structure", stream_subject(model.collateral, model.debt))
-    samples = model.returns[block_samples(len(model.returns), generator)]
+    # History without its hours' factors, scaled by those of the horizon's own hours: over whole days they even out.
+    flat = model.returns
+    if model.hour_factors.size:
+        flat = model.returns / model.hour_factors[hour_of_day(model.observed_at)]
+    samples = flat[block_samples(len(flat), generator)]
     rows: list[Row] = []
     for bars in request.horizons:
         levels = request.confidences_over(bars)
+        hours = math.sqrt(float(np.mean(hour_scale(model, bars) ** 2)))
         for side in Side:
-            slow, slow_mean = tail_statistics(simple_loss(scaled_history(model.returns, bars), side)[None], levels)
-            moves = (samples - samples.mean(axis=1, keepdims=True)) * math.sqrt(bars)
+            slow, slow_mean = tail_statistics(simple_loss(hours * scaled_history(flat, bars), side)[None], levels)
+            moves = (samples - samples.mean(axis=1, keepdims=True)) * (hours * math.sqrt(bars))
             redrawn, _ = tail_statistics(simple_loss(moves, side), levels)
             for column, level in enumerate(levels):
                 key = (side, bars * model.interval, level)

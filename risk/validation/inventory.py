@@ -139,7 +139,7 @@ _CARDS = (
             *STABILITY_ASSUMPTIONS,
             Assumption("the same nu shapes the tail and the weight of an outlier"),
         ),
-        (_NO_PATHS, _SHORT),
+        (_SHORT,),
     ),
     ModelCard(
         "egarch_t",
@@ -173,7 +173,6 @@ _CARDS = (
         (Assumption("the profile of a day stands still over a window"), Assumption("all days of a week are alike")),
         (
             "Fewer than 30 bars in an hour: no factor is applied.",
-            "Paths of a calibration: they have no factors, so horizons within a day are those of an average hour.",
             "Moves at known times, such as announcements, that no daily profile holds.",
         ),
     ),

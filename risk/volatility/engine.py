@@ -18,6 +18,7 @@ from risk.volatility.density import NORMAL
 from risk.volatility.kernel import Form, Problem
 from risk.volatility.models import (
     MINIMUM_OBSERVATIONS,
+    MINIMUM_UNPOOLED,
     PARAMETER_NAMES,
     SKEW,
     Array,
@@ -34,6 +35,7 @@ from risk.volatility.models import (
 from risk.volatility.plain import presample_variance
 
 _SMALL = 1e-4
+_RENEWED = 0.01  # share of a window that is new when rolling refits search from cold starts again
 
 
 class Optimum(NamedTuple):
@@ -92,9 +94,10 @@ def refit_rolling(
 ) -> tuple[FitResult, ...]:
     """Fit a model of the kernel on the window that ends just before each origin.
 
-    Each search starts where the last window ended, with its metric, and from `n_starts` cold starts beside
-    it, so that a window never stays in an old optimum that has become the worse one. With `n_starts=0` only
-    the first window is searched in full: several times faster, and blind to such a change.
+    Each search starts where the last window ended, with its metric; and beside it from `n_starts` cold starts
+    whenever a hundredth of the window is new since the last time, or the last fit is no interior optimum (at an edge
+    the likelihood is flat and holds a search), so that windows do not stay in an old optimum that has become the worse
+    one. With `n_starts=0` only the first window is searched in full, blind to such a change.
 
     Parameters
     ----------
@@ -124,6 +127,7 @@ def refit_rolling(
     shortest = 0 if window is None else window
     results: list[FitResult] = []
     warm: Optimum | None = None
+    searched, interior = -math.inf, False  # origin of the last window with cold starts, and how the last fit ended
     known = prior if isinstance(prior, Sequence) else [prior] * len(origins)
     for origin, prior_now in zip(origins, known, strict=True):
         if not shortest <= origin <= sample.size:
@@ -133,8 +137,11 @@ def refit_rolling(
                 value=str(origin),
             )
         piece = sample[0 if window is None else origin - window : origin]
-        starts = n_starts if warm is not None else max(n_starts, 4)
+        anew = not interior or origin - searched >= _RENEWED * piece.size
+        starts = max(n_starts, 4) if warm is None else n_starts if anew else 0
+        searched = origin if starts else searched
         result, warm = fit_from(model, piece, prior=prior_now, presample=presample, n_starts=starts, warm=warm)
+        interior = result.status is FitStatus.CONVERGED
         results.append(result)
     return tuple(results)
 
@@ -203,7 +210,7 @@ def extend_variances(
     out[0] = variance
     for t, e in enumerate(returns - mu):
         weight = (nu + 1.0) / (nu - 2.0 + e * e / out[t]) if driven else 1.0
-        out[t + 1] = omega + (alpha + gamma * (e < 0.0)) * weight * e * e + beta * out[t]
+        out[t + 1] = omega + (alpha + gamma * (e < 0.0)) * weight * e**2 + beta * out[t]
     return out
 
 
@@ -224,6 +231,8 @@ def fit_from(
     one it was given.
     """
     minimum = MINIMUM_OBSERVATIONS if prior is None else MINIMUM_OBSERVATIONS // 2
+    if model is VolatilityModel.SCORE_T and prior is None:
+        minimum = MINIMUM_UNPOOLED
     blank = unfitted(model, returns, presample=presample, minimum=minimum)
     if blank is not None:
         return blank, warm

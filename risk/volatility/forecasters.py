@@ -89,52 +89,8 @@ class Forecaster(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class RecursiveForecaster:
-    """Forecaster of ewma_t, constant_t, garch_t and gjr_t, which share one recursion of the variance."""
-
-    model: VolatilityModel
-    priors: Priors | None = None
-    decay: float = 0.94
-
-    @property
-    def name(self) -> VolatilityModel:
-        """The model."""
-        return self.model
-
-    @property
-    def n_parameters(self) -> int:
-        """Number of parameters estimated from a window."""
-        return N_PARAMETERS[self.model]
-
-    def forecast(self, returns: Array, refits: Sequence[int], *, window: int) -> Forecasts:
-        """See `Forecaster.forecast`."""
-        fits = _window_fits(self.model, returns, refits, window, priors=self.priors, decay=self.decay)
-        first = refits[0]
-        n = returns.size - first
-        h, mu, nu = (np.empty(n) for _ in range(3))
-        last, variance = fits[0], fits[0].last_variance
-        for origin, stop, result in zip(refits, (*refits[1:], returns.size), fits, strict=True):
-            if result.usable:
-                last, variance = result, result.last_variance
-            values = last.parameters
-            block = slice(origin - first, stop - first)
-            mu[block], nu[block] = values["mu"], values["nu"]
-            for t in range(origin, stop):
-                h[t - first] = variance
-                e = returns[t] - values["mu"]
-                impact = values["alpha"] + values["gamma"] * (e < 0.0)
-                variance = values["omega"] + impact * e**2 + values["beta"] * variance
-        return Forecasts(
-            law=StudentLaw(mu, np.sqrt(h), nu),
-            variances=read_only(h),
-            statuses=tuple(result.status for result in fits),
-            n_carried=sum(1 for result in fits if not result.usable),
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class FittedForecaster:
-    """Forecaster of any other model that `fit` knows: the variances that follow its last usable fit."""
+    """Forecaster of a model that `fit` knows: the variances that follow its last usable fit."""
 
     model: VolatilityModel
     priors: Priors | None = None
@@ -154,7 +110,7 @@ class FittedForecaster:
         """See `Forecaster.forecast`."""
         fits = _window_fits(self.model, returns, refits, window, priors=self.priors, decay=self.decay)
         first = refits[0]
-        h, mu = (np.empty(returns.size - first) for _ in range(2))
+        h, mu, nu = (np.empty(returns.size - first) for _ in range(3))
         laws = []
         last, began = fits[0], first
         for origin, stop, result in zip(refits, (*refits[1:], returns.size), fits, strict=True):
@@ -162,10 +118,12 @@ class FittedForecaster:
                 last, began = result, origin
             block = slice(origin - first, stop - first)
             h[block] = following_variances(last, returns[began : stop - 1])[origin - began :]
-            mu[block] = last.parameters["mu"]
+            mu[block], nu[block] = last.parameters["mu"], last.parameters["nu"]
             laws.append(innovations_of(last))
+        starts, scale = tuple(origin - first for origin in refits), np.sqrt(h)
+        skewed = any(law.skew != 0.0 for law in laws)
         return Forecasts(
-            law=BlockLaw(mu, np.sqrt(h), tuple(origin - first for origin in refits), tuple(laws)),
+            law=BlockLaw(mu, scale, starts, tuple(laws)) if skewed else StudentLaw(mu, scale, nu),
             variances=read_only(h),
             statuses=tuple(result.status for result in fits),
             n_carried=sum(1 for result in fits if not result.usable),
@@ -222,13 +180,14 @@ DRIVES_PATHS = frozenset(
         VolatilityModel.GJR_T,
         VolatilityModel.GARCH_SKEWT,
         VolatilityModel.GJR_SKEWT,
+        VolatilityModel.SCORE_T,
     }
 )
-"""Models whose recursion is that of simulated paths; the others race and are shown."""
+"""Models that paths are made with. The others race and are shown: there are no posterior draws of egarch_t and
+component_t, and paths without parameter uncertainty would have bands that are too narrow."""
 
-_RECURSIVE = (VolatilityModel.EWMA_T, VolatilityModel.CONSTANT_T, VolatilityModel.GARCH_T, VolatilityModel.GJR_T)
 FORECASTERS: Mapping[str, Callable[[VolatilityModel, Priors | None, float], Forecaster]] = MappingProxyType(
-    {model: RecursiveForecaster if model in _RECURSIVE else FittedForecaster for model in N_PARAMETERS}
+    dict.fromkeys(N_PARAMETERS, FittedForecaster)
 )
 """How the forecaster of a model is made, from the model, the priors and the decay of ewma_t."""
 

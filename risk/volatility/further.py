@@ -17,7 +17,7 @@ import numpy as np
 from risk.volatility.density import LOG_PI
 from risk.volatility.jit import compiled
 from risk.volatility.models import (
-    MINIMUM_OBSERVATIONS,
+    MINIMUM_UNPOOLED,
     PARAMETER_NAMES,
     Array,
     FitResult,
@@ -43,7 +43,7 @@ def fit_further(model: VolatilityModel, returns: Array, *, presample: Presample)
 
     The persistence of egarch_t is that of log h, beta; that of component_t is rho, of its long-run part.
     """
-    blank = unfitted(model, returns, presample=presample, minimum=MINIMUM_OBSERVATIONS)
+    blank = unfitted(model, returns, presample=presample, minimum=MINIMUM_UNPOOLED)
     if blank is not None:
         return blank
     scale = float(np.std(returns))
@@ -107,10 +107,13 @@ def extend_further(fit: FitResult, returns: Array) -> Array:
     out = np.empty(returns.size + 1)
     if fit.model is VolatilityModel.EGARCH_T:
         out[0] = fit.last_variance
+        # A shock moves log h in proportion, so that one jump can end in a variance of zero or infinity: variances stay
+        # within a factor of 10^4 of those of the window.
+        low, high = math.log(fit.variances.min() / 1e4), math.log(fit.variances.max() * 1e4)
         for t, e in enumerate(returns - p["mu"]):
             z = e / math.sqrt(out[t])
             news = p["alpha"] * (abs(z) - MEAN_ABSOLUTE) + p["gamma"] * z
-            out[t + 1] = math.exp(p["omega"] + news + p["beta"] * math.log(out[t]))
+            out[t + 1] = math.exp(min(max(p["omega"] + news + p["beta"] * math.log(out[t]), low), high))
         return read_only(out)
     q, s = component_state(fit)
     out[0] = q + s

@@ -25,6 +25,10 @@ SKEW = "lambda"
 MINIMUM_OBSERVATIONS = 60
 """Shortest window that is fitted without a prior; with one, half as much will do."""
 
+MINIMUM_UNPOOLED = 250
+"""Shortest window of score_t, egarch_t and component_t: the pool holds no prior of theirs, and without one shorter fits
+end at the edge of the parameters too often."""
+
 
 class VolatilityModel(StrEnum):
     """Conditional variance models.

@@ -278,8 +278,7 @@ def race(walk: WalkForward, *, hurdle: float = HURDLE, generator: np.random.Gene
 def choose(means: Mapping[str, float], inside: Sequence[str], *, hurdle: float = HURDLE) -> str:
     """The model that wins: the simplest within `hurdle` of the best, so that ties go to the simpler.
 
-    The benchmark is the yardstick and the fall-back, no contestant: it wins where it is alone, or ahead of every
-    other by more than the hurdle. Its quantiles are too narrow where its mean score still ties.
+    That holds for the benchmark, too: it wins where no other is better by more than the hurdle.
 
     Parameters
     ----------
@@ -290,11 +289,7 @@ def choose(means: Mapping[str, float], inside: Sequence[str], *, hurdle: float =
     hurdle : float
         Nats a bar.
     """
-    others = [name for name in inside if name != BENCHMARK]
-    if not others:
-        return BENCHMARK
-    ahead = BENCHMARK in inside and means[BENCHMARK] < min(means[name] for name in others) - hurdle
-    return BENCHMARK if ahead else simplest_within(means, others, hurdle=hurdle)
+    return simplest_within(means, inside, hurdle=hurdle) if inside else BENCHMARK
 
 
 def choices_in_time(walk: WalkForward, *, default: str, minimum: int, hurdle: float = HURDLE) -> tuple[str, ...]:

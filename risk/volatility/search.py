@@ -9,13 +9,14 @@ import numpy as np
 from risk.volatility.density import NORMAL
 from risk.volatility.jit import compiled
 from risk.volatility.kernel import (
+    NU_FLOOR,
     NU_LOG_CAP,
     SIZE,
     Array,
     Problem,
     chain_rule,
     expected_information,
-    log_likelihood,
+    first_variance,
     natural,
     score,
 )
@@ -23,7 +24,8 @@ from risk.volatility.kernel import (
 CONVERGED, ITERATION_LIMIT, NO_DESCENT = 0, 1, 2
 TOLERANCE = 1e-10  # nats that a further Newton step could still gain
 SAME_OPTIMUM = 1e-4  # nats within which two starts have ended at the same height
-_NEAR = 0.25  # a start this near to the best optimum (nats and coordinates) is inside its basin
+_NEAR = 3.0  # nats within which the best optimum is a parabola that tells what lies in its basin
+_HOPELESS = 50.0  # a start to which this many Newton decrements do not suffice to overtake the best is given up
 _MAX_ITERATIONS = 300
 
 
@@ -84,17 +86,38 @@ def objective(stated: Problem, x: Array, work: Array, gradient: Array) -> float:
 
 
 @compiled
+def leads_to(x: Array, value: float, gradient: Array, best_x: Array, best_metric: Array, best_value: float) -> bool:
+    """Whether a Newton step with the metric of the best optimum would go from `x` to it and gain what lies between."""
+    above = value - best_value
+    if not -SAME_OPTIMUM < above < _NEAR:
+        return False
+    gain = 0.0
+    distance = 0.0
+    miss = 0.0
+    for i in range(SIZE):
+        step = 0.0
+        for j in range(SIZE):
+            step += best_metric[i, j] * gradient[j]
+        gain += 0.5 * step * gradient[i]
+        distance = max(distance, abs(x[i] - best_x[i]))
+        miss = max(miss, abs(x[i] - best_x[i] - step))
+    return distance < 2.0 and miss < 0.3 * distance + 0.02 and abs(gain - above) < 0.3 * above + SAME_OPTIMUM
+
+
+@compiled
 def descend(
     stated: Problem,
     x: Array,
     metric: Array,
     work: Array,
     best_x: Array,
+    best_metric: Array,
     best_value: float,
 ) -> tuple[float, float, float, int]:
     """BFGS from `x` with inverse metric `metric`; both are updated in place.
 
-    Stops on the Newton decrement. Stops early, with the best optimum's value, inside the basin of `best_x`.
+    Stops on the Newton decrement. Stops early inside the basin of the best optimum known, with that one's value, and
+    where the nats still to gain, many times over, would not reach it.
 
     Returns
     -------
@@ -111,10 +134,7 @@ def descend(
     slope = 0.0
     flag = ITERATION_LIMIT
     for _ in range(_MAX_ITERATIONS):
-        distance = 0.0
-        for i in range(SIZE):
-            distance = max(distance, abs(x[i] - best_x[i]))
-        if distance < _NEAR and abs(value - best_value) < _NEAR:
+        if leads_to(x, value, gradient, best_x, best_metric, best_value):
             value = best_value
             flag = CONVERGED
             break
@@ -128,6 +148,8 @@ def descend(
             longest = max(longest, abs(direction[i]))
         if slope > -2.0 * TOLERANCE:
             flag = CONVERGED
+            break
+        if value + _HOPELESS * 0.5 * slope > best_value:
             break
         step = min(1.0, 3.0 / longest)
         accepted = False
@@ -178,42 +200,80 @@ def descend(
 
 
 @compiled
+def heights(y: Array, thetas: Array, presample: Array, out: Array) -> None:
+    """Write into `out` (m,) the Student-t log-likelihoods, up to a constant, of `thetas` (m, 7) with one mu and nu.
+
+    All recursions go through the sample side by side, so that none waits for its own last step.
+    """
+    mu, nu = thetas[0, 0], thetas[0, 5]
+    inverse = 1.0 / (nu - 2.0)
+    omega, up, down, beta = thetas[:, 1].copy(), thetas[:, 2].copy(), thetas[:, 3].copy(), thetas[:, 4].copy()
+    m = thetas.shape[0]
+    h = np.empty(m)
+    for k in range(m):
+        h[k] = first_variance(thetas[k], presample)
+    product_h = np.ones(m)
+    product_g = np.ones(m)
+    out[:] = 0.0
+    n = y.shape[0]
+    for t in range(n):
+        e = y[t] - mu
+        square = e * e
+        impact = down if e < 0.0 else up
+        for k in range(m):
+            product_h[k] *= h[k]
+            product_g[k] *= h[k] + square * inverse  # as in `risk.volatility.density.student_terms`
+            h[k] = omega[k] + impact[k] * square + beta[k] * h[k]
+        if t % 16 == 15 or t == n - 1:
+            for k in range(m):
+                out[k] += 0.5 * nu * math.log(product_h[k]) - 0.5 * (nu + 1.0) * math.log(product_g[k])
+                product_h[k] = 1.0
+                product_g[k] = 1.0
+
+
+@compiled
 def starting_points(stated: Problem, points: Array) -> None:
     """Fill `points` (4, 7): at each of four persistences the best of three alphas; the best point first.
 
-    With leverage two of the four have most of the impact on one side, where short series have further optima.
+    They reach from nearly constant variance to ARCH, since short series hide optima at those edges; with leverage two
+    of the four have most of the impact on one side. Heights are those of Student-t GARCH whatever the form: a start
+    need not be exact.
     """
-    theta = np.empty(SIZE)
     idle = np.zeros(SIZE)
-    x = np.zeros(SIZE)
     y, form = stated.y, stated.form
     leverage = form.leverage
-    levels = np.array([0.50, 0.50, 0.90, 0.98]) if leverage else np.array([0.50, 0.90, 0.97, 0.99])
+    levels = np.array([0.35, 0.35, 0.90, 0.98]) if leverage else np.array([0.35, 0.80, 0.95, 0.99])
     up_shares = np.array([0.95, 0.05, 0.50, 0.50]) if leverage else np.ones(4)
-    heights = np.full(4, -math.inf)
+    alphas = np.array([0.01, 0.08, 0.30])
+    candidates = np.zeros((12, SIZE))
+    thetas = np.empty((12, SIZE))
+    height = np.empty(12)
     mean = 0.0
     for t in range(y.shape[0]):
         mean += y[t]
-    x[0] = mean / y.shape[0]
-    x[5] = NU_LOG_CAP if form.innovations == NORMAL else math.log(5.0 - 2.05)
-    for p in range(4):
-        slack = 1.0 - levels[p]
+    for c in range(12):
+        x = candidates[c]
+        level, alpha, up_share = levels[c // 3], alphas[c % 3], up_shares[c // 3]
+        slack = 1.0 - level
+        x[0] = mean / y.shape[0]
         x[1] = math.log(slack)
-        for alpha in (0.03, 0.08, 0.20):
-            x[4] = math.log((levels[p] - alpha) / slack)
-            x[2] = math.log(up_shares[p] * alpha / slack)
-            x[3] = math.log((1.0 - up_shares[p]) * alpha / slack) if leverage else 0.0
-            natural(x, stated.form, theta)
-            height = log_likelihood(y, theta, stated.presample, form) - penalty(
-                x, stated.centre, stated.precision, idle
-            )
-            if height > heights[p]:
-                heights[p] = height
-                points[p] = x
-    best = np.argmax(heights)
-    x[:] = points[best]
-    points[best] = points[0]
-    points[0] = x
+        x[2] = math.log(up_share * alpha / slack)
+        x[3] = math.log((1.0 - up_share) * alpha / slack) if leverage else 0.0
+        x[4] = math.log((level - alpha) / slack)
+        x[5] = NU_LOG_CAP if form.innovations == NORMAL else math.log(5.0 - NU_FLOOR)
+        natural(x, form, thetas[c])
+    heights(y, thetas, stated.presample, height)
+    for c in range(12):
+        height[c] -= penalty(candidates[c], stated.centre, stated.precision, idle)
+    first = 0
+    for p in range(4):
+        best = 3 * p + np.argmax(height[3 * p : 3 * p + 3])
+        points[p] = candidates[best]
+        height[p] = height[best]
+        if height[p] > height[first]:
+            first = p
+    for i in range(SIZE):
+        points[0, i], points[first, i] = points[first, i], points[0, i]
 
 
 @compiled
@@ -258,7 +318,7 @@ def search(
         best_x[:] = warm
         best_metric[:, :] = warm_metric
         nowhere = np.full(SIZE, math.inf)
-        best = descend(stated, best_x, best_metric, work, nowhere, math.inf)
+        best = descend(stated, best_x, best_metric, work, nowhere, best_metric.copy(), math.inf)
         ends[0] = best[0]
         tried = 1
     if n_starts > 0:
@@ -268,7 +328,7 @@ def search(
     for s in range(min(n_starts, 4)):
         x[:] = points[s]
         metric_at(stated, x, metric)
-        end = descend(stated, x, metric, work, best_x, best[0])
+        end = descend(stated, x, metric, work, best_x, best_metric, best[0])
         ends[tried] = end[0]
         tried += 1
         if end[0] < best[0] or not math.isfinite(best[0]):

@@ -19,6 +19,8 @@ from risk.volatility.models import Array, read_only
 HOUR = 3600
 HOURS = 24
 MINIMUM_DAYS = 30
+FACTOR_DAYS = 365
+"""Days of history that factors are estimated from: 30 of each hour are the least, and more than a year grows old."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,6 +121,20 @@ def test_the_stress_absorbs_and_judges(run: Path) -> None:
     assert set(facts["depth"]) == {"BTC", "ETH", "LINK"}
 
 
+def test_the_calldata_ends_with_the_upgrade(run: Path) -> None:
+    document = json.loads((run / "proposal" / "calldata.json").read_text())
+    assert document["unencoded"] == []
+    functions = [call["function"] for call in document["calls"]]
+    assert functions.count("deployAndUpgradeTo") == 1
+    assert functions[-1] == "deployAndUpgradeTo"
+    assert {call["to"] for call in document["calls"][:-1]} == {CONFIGURATOR}
+    content = json.loads((run / "proposal" / "proposal.json").read_text())
+    shown = {p["key"]: p["next_step"]["stored"] for subject in content["subjects"] for p in subject["parameters"]}
+    for call in document["calls"][:-1]:
+        [key] = call["keys"]
+        assert shown[key] == str(list(call["arguments"].values())[-1]), "the page shows what the calldata holds"
+
+
 def test_a_store_front_that_is_not_known_ends_in_words(tmp_path: Path) -> None:
     done = riskcal("propose", comet_market(tmp_path / "market", front=False), "--out", tmp_path / "run")
     assert done.returncode == 1
@@ -132,7 +146,7 @@ def test_the_gate_knows_comets_coupling(run: Path, tmp_path: Path) -> None:
     """A threshold at its liquidation factor is an error; nobody asks a Comet for a liquidation bonus."""
     market = run.parent / "market"
     text = (market / "parameters.toml").read_text()
-    for threshold, code, found in (("95.00%", 1, ["I002"]), ("88.00%", 0, [])):
+    for threshold, code, found in (("95.00%", 1, ["I006"]), ("88.00%", 0, [])):
         (tmp_path / "head.toml").write_text(text.replace('"89.50%"', f'"{threshold}"'))
         done = riskcal(
             "gate", market / "parameters.toml", tmp_path / "head.toml", "--config", market / "riskcal.toml",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from oracle_adapters.feed import Feed, FeedSpec, Kind
 from oracle_adapters.files import PriceFile
 from oracle_adapters.store import Store
 from reports.cli import main as command
+from risk.errors import DataError, DefectError, EvidenceError, RefusalError, RiskcalError, SourceError
 from risk.feed_settings import FileFeed
 from risk.settings import Settings
 from tests.cli.market import BARS, write_market
@@ -97,6 +99,39 @@ def test_a_lost_source_is_3_and_the_others_are_kept(
     assert document(capsys, "fetch", market / "riskcal.toml")[0] == 0
 
 
+@pytest.mark.parametrize("kind", [EvidenceError, RefusalError, DataError, SourceError, DefectError])
+def test_an_error_of_one_feed_is_its_row_and_the_exit_code(
+    market: Path, kind: type[RiskcalError], monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """In a fetch and where feeds are read live; the others are there whatever one of them met."""
+
+    def fail(self: JsonBars, start: int, stop: int) -> NoReturn:
+        raise kind("of no use", value="http://node/v2/0123456789abcdef")
+
+    monkeypatch.setattr(JsonBars, "fetch", fail)
+    code, found = document(capsys, "fetch", market / "riskcal.toml")
+    assert code == kind.exit_code
+    assert {row["feed"]: row["error"] is None for row in found["feeds"]} == {
+        "BTC/USD@files:BTC.csv": True, "ETH/USD@files:ETH.csv": True, "ETH/USD@served": False,
+        "LINK/USD@files:LINK.csv": True, "USDC/USD@files:USDC.csv": True,
+    }  # fmt: skip
+    code, out, _ = run(capsys, "fetch", market / "riskcal.toml")
+    assert code == kind.exit_code
+    assert "ETH/USD@served: of no use (found 'http://node/***')" in out
+    assert (", 1 failed." in out) is (kind in (EvidenceError, RefusalError, DefectError))
+
+    path = market / "riskcal.toml"
+    path.write_text(path.read_text().replace('store = "kept"', ""))
+    code, found = document(capsys, "feeds", path)
+    assert code == kind.exit_code
+    rows = {row["feed"]: row for row in found["feeds"]}
+    assert rows["ETH/USD@served"]["verdict"] == "bad"
+    assert rows["ETH/USD@served"]["checks"] == ["read: of no use (found 'http://node/***')"]
+    assert {row["rows"] > 0 for name, row in rows.items() if name != "ETH/USD@served"} == {True}
+    code, _, err = run(capsys, "calibrate", path, "--out", market / "run")
+    assert (code, "of no use" in err) == (kind.exit_code, True), "a calibration is not made without it"
+
+
 def test_a_source_that_changed_its_mind_is_2(market: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     run(capsys, "fetch", market / "riskcal.toml")
     monkeypatch.setattr(json_bars, "BARS", [*json_bars.BARS[:-1], (780, 1.0)])
@@ -172,6 +207,32 @@ def test_health_comes_from_the_store_and_asks_nobody(market: Path, server: Fault
     assert "the store does not hold the feed" in err
 
 
+def test_a_date_that_cannot_be_is_seen_though_nothing_reads_it(market: Path, capsys: Capture) -> None:
+    """A row of 2055 beyond the as-of date: it changes no figure, and is counted where people look."""
+    path, file = market / "riskcal.toml", market / "prices" / "BTC.csv"
+    path.write_text(path.read_text().replace('store = "kept"', "").rpartition("\n[[feeds]]")[0])
+    as_of = ("--as-of", "2025-06-30T00:00:00Z")
+    _, clean = document(capsys, "feeds", path, *as_of)
+    lines = file.read_text().splitlines()
+    last = lines[-1].split(",")
+    file.write_text("\n".join([*lines, ",".join(["2055-01-01", *last[1:]])]) + "\n")
+    _, found = document(capsys, "feeds", path, *as_of)
+    assert found["quality"] == clean["quality"]
+    before, after = ({row["feed"]: row for row in one["feeds"]}["BTC/USD@files:BTC.csv"] for one in (clean, found))
+    assert after["later"] == before["later"] + 1
+    assert after["checks"][-1].endswith("after the as-of date, to 2055-01-02")
+    assert after["verdict"] == before["verdict"]
+
+
+def test_settings_may_begin_with_a_mark_of_their_encoding(market: Path, capsys: Capture) -> None:
+    """An editor's byte order mark before the settings, and before the parameters in force."""
+    for name in ("riskcal.toml", "parameters.toml"):
+        (market / name).write_bytes(b"\xef\xbb\xbf" + (market / name).read_bytes())
+    path = market / "riskcal.toml"
+    assert run(capsys, "fetch", path)[0] == 0
+    assert run(capsys, "feeds", path)[0] == 1, "the served bars end in 1970"
+
+
 def test_what_the_settings_do_not_name_is_shown_too(market: Path, capsys: Capture) -> None:
     run(capsys, "fetch", market / "riskcal.toml")
     path = market / "riskcal.toml"
@@ -211,9 +272,11 @@ def test_chains_and_funding_are_shown_with_their_health(tmp_path: Path, capsys: 
     assert "duplicates: 3 repeated rows dropped" in rate["checks"]
     assert not {derivatives.CHAIN.id, derivatives.RATE.id} & {row["feed"] for row in found["feeds"]}
     assert found["others"] == []
+    assert {row["asset"]: (row["origin"], row["rounds"]) for row in found["oracles"]}["ETH"] == ("declared", 0)
     out = run(capsys, "feeds", path, "--as-of", "2025-06-30")[1]
     assert "Chains of options" in out
     assert "Funding and open interest" in out
+    assert "Update rules of oracles" in out
 
 
 def test_help_says_how_it_is_used(capsys: Capture) -> None:

@@ -1,4 +1,4 @@
-"""Joint paths: the table against the exact map, moments and copula against a plain form, threads, hostile input."""
+"""Joint paths: against a plain form on the same bits and on other ones, threads, hostile input."""
 
 from __future__ import annotations
 
@@ -6,28 +6,50 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from scipy.special import stdtr, stdtrit
+from scipy.special import chdtri, gammaincinv, ndtri, stdtr, stdtrit
 
 from risk.dependence.copula import kendall_tau
-from risk.dependence.joint import shock_table, simulate_joint
+from risk.dependence.draws import fill, seeded
+from risk.dependence.joint import BLOCK_PATHS, correlated, simulate_joint
 from risk.errors import DataError
+from risk.streams import words
 
 MARGINS = np.array([[0.0, 3.2e-5, 0.05, 0.06, 0.90, 4.0], [0.0, 3.2e-5, 0.08, 0.0, 0.90, 8.0]])
 FIRST = np.array([0.0016, 0.0016])
 R = np.array([[1.0, 0.6], [0.6, 1.0]])
 
 
-def test_the_table_is_the_exact_map() -> None:
-    z = np.concatenate([np.geomspace(1e-4, 500, 4000)])
-    for copula_nu, nu in ((5.0, 3.0), (5.0, 5.0), (4.0, 30.0)):
-        table = shock_table(copula_nu, nu)
-        place = z / (1 + z) * (len(table) - 1) / 0.9995
-        left = np.minimum(place.astype(int), len(table) - 2)
-        ratio = table[left] + (place - left) * (table[left + 1] - table[left])
-        exact = -stdtrit(nu, stdtr(copula_nu, -z)) * np.sqrt((nu - 2) / nu) / z
-        body = z < 30  # six standard deviations of the copula: one draw in 1e6 or fewer lies beyond
-        np.testing.assert_allclose(ratio[body], exact[body], rtol=2e-5)
-        np.testing.assert_allclose(ratio, exact, rtol=2e-2)
+def test_paths_are_those_of_a_plain_form_on_the_same_random_bits() -> None:
+    """Recursion and copula with numpy, quantiles by scipy; the maps' relative errors of 2e-8 are all that differs."""
+    n, bars, margins = 3, 4, np.vstack([MARGINS, MARGINS[0] + [0.001, 0, 0, 0, 0, 2], MARGINS[1], MARGINS[0]])
+    d = len(margins)
+    r = 0.3 + 0.7 * np.eye(d)
+    found = simulate_joint(margins, np.full(d, 0.0016), r, 6.0, n_paths=n, n_bars=bars, seed=9)
+    state = seeded(np.random.SeedSequence(9, spawn_key=words("joint", "paths", 0)))
+    bits = np.empty(bars * (d + 1) * BLOCK_PATHS, np.uint64)
+    fill(state, bits)
+    side = (bits & np.uint64(1)).astype(bool).reshape(bars, d + 1, BLOCK_PATHS)[:, :, :n]
+    u = (((bits >> np.uint64(12)) + 0.5) * 2.0**-52).reshape(bars, d + 1, BLOCK_PATHS)[:, :, :n]
+    level, lowest, h = np.zeros((d, n)), np.zeros((d, n)), np.full((d, n), 0.0016)
+    mu, omega, alpha, gamma, beta, nu = (margins[:, k : k + 1] for k in range(6))
+    for t in range(bars):
+        normals = np.where(side[t, :d], ndtri(u[t, :d] / 2), -ndtri(u[t, :d] / 2))
+        chi_square = np.where(side[t, d], 2 * gammaincinv(3.0, u[t, d] / 2), chdtri(6.0, u[t, d] / 2))
+        z = np.linalg.cholesky(r) @ normals * np.sqrt(6.0 / chi_square)
+        e = np.sqrt(h) * stdtrit(nu, stdtr(6.0, z)) * np.sqrt((nu - 2) / nu)
+        level += mu + e
+        lowest = np.minimum(lowest, level)
+        h = omega + (alpha + gamma * (e < 0)) * e**2 + beta * h
+    np.testing.assert_allclose(found.terminal, level, rtol=0, atol=1e-6 * np.abs(level).max())
+    np.testing.assert_allclose(found.minimum, lowest, rtol=0, atol=1e-6 * np.abs(level).max())
+
+
+def test_correlated_is_the_product() -> None:
+    rng = np.random.default_rng(1)
+    for m in range(1, 11):
+        weights, rows, out = rng.standard_normal(m), rng.standard_normal((12, 37)), np.empty(37)
+        correlated(weights, rows, out)
+        np.testing.assert_allclose(out, weights @ rows[:m], rtol=0, atol=1e-14)
 
 
 def test_moments_quantiles_and_copula_are_those_of_a_plain_simulation() -> None:

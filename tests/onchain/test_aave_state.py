@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -14,14 +14,17 @@ from web3 import Web3
 
 from oracle_adapters.protocol_state.aave_v3 import read_aave_v3
 from oracle_adapters.protocol_state.state import Fact, MarketState
+from risk.artifact import Table
 from risk.errors import DataError, SettingsError
 from risk.market import StepBound
 from risk.parameters import Key, ParameterSet
 from risk.protocols.aave_v3 import HUNDRED_PERCENT
 from risk.protocols.proposal import encode_proposal
 from risk.settings import Settings
+from risk.stress.asset_terms import bonuses_of, modes_of, thresholds_of
+from risk.structure import STRUCTURE_SCHEMA
 from risk.units import Ratio, TokenAmount, Usd
-from tests.factories import make_settings
+from tests.factories import make_settings, make_snapshot
 from tests.onchain.chains import ZERO, AnvilChain, own
 from tests.onchain.deploy import LARGEST, Aave, Reserve, aave
 
@@ -378,6 +381,30 @@ class TestPositions:
             if debt:
                 ours = (book.collateral[row] * thresholds) @ PRICES / (book.debt[row] @ PRICES)
                 assert ours == pytest.approx(health / 1e18, rel=1e-8)
+
+    @pytest.mark.parametrize("at", ["lent", "end"])
+    def test_an_account_in_a_mode_has_the_health_factor_of_the_pool(self, story: Story, at: str) -> None:
+        """Frank owes 90 % of what he holds: safe under the mode's 95 %, and not under the reserve's own threshold."""
+        state = story.read(at)
+        book = state.book
+        assert book is not None
+        row = book.accounts.index(story.account("frank"))
+        assert [book.modes[i] for i in (row, book.accounts.index(story.account("alice")))] == ["lending/1", ""]
+        facts = [(state.market, f.kind, f.subject, f.fact, f.value, f.since) for f in state.structure]
+        snapshot = replace(make_snapshot(), book=book, structure=Table.from_rows(STRUCTURE_SCHEMA, facts))
+        parameters = ParameterSet(dict(state.parameters))
+        held = (book.collateral > 0).any(axis=0)
+        own = thresholds_of(story.settings, parameters, book.assets, held, None)
+        bonus = bonuses_of(story.settings, parameters, book.assets, held)
+        modes = modes_of(snapshot, story.settings, parameters, book.assets, (own, bonus))
+        assert modes is not None
+        told = story.market.pool.functions.getUserAccountData(story.people["frank"])
+        *_, health = told.call(block_identifier=story.blocks[at])
+        threshold = modes.threshold[modes.account[row]]
+        ours, debt = book.collateral[row] * PRICES, book.debt[row] @ PRICES
+        assert ours @ threshold / debt == pytest.approx(health / 1e18, rel=1e-8)
+        assert ours @ own / debt < 1 < health / 1e18
+        assert modes.bonus[modes.account[row]][book.assets.index("USDC")] == 0.01
 
     def test_accounts_in_a_mode_are_counted(self, story: Story) -> None:
         assert checks(story.read("end"))["efficiency_mode"][0] == 1

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from oracle_adapters.chainlink import LATEST, ChainlinkRounds
+from oracle_adapters.aggregators import Aggregators
+from oracle_adapters.chainlink import LATEST, ROUND, ChainlinkRounds
 from oracle_adapters.contract_call import Call
 from oracle_adapters.feed import FOREVER, collect
+from oracle_adapters.fetching import Status, fetch_all, fetch_one
+from oracle_adapters.interchange import export_rows, import_rows
 from oracle_adapters.rounds import RoundPrices, rounds_to_prices
 from oracle_adapters.rpc import Node, NodeBehindError, ReorganizedError
+from oracle_adapters.store import Store
 from oracle_adapters.transport import Manners
 from risk.errors import DataError, SourceError
 from risk.feed_settings import ChainlinkFeed
@@ -135,6 +141,86 @@ def test_facts_say_what_the_feed_is(chain: Chain) -> None:
     assert facts["block_hash"] == chain.node().final_block().hash
 
 
+def test_prices_and_rounds_of_one_proxy_ask_for_each_round_once(
+    chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two feeds of one proxy, fetched at the same time and again after two more rounds: what was read is not asked."""
+    feed = two_phases(chain)
+    asked: Counter[int] = Counter()
+    original = ChainlinkRounds._read
+
+    def counting(self: ChainlinkRounds, calls: Any, block: int) -> Any:
+        asked.update(one.arguments[0] for one in calls if one.signature == ROUND)
+        return original(self, calls, block)
+
+    monkeypatch.setattr(ChainlinkRounds, "_read", counting)
+    prices = RoundPrices(settings(feed.proxy.address, interval="1m", heartbeat="2h"), chain.node())
+    alone = collect(reader(chain, feed.proxy)).rows
+    asked.clear()
+    store = Store(tmp_path)
+    assert {one.status for one in fetch_all(store, [prices, prices.rounds], workers=2)} == {Status.GOOD}
+    assert store.read(prices.rounds.spec).digest() == alone.digest()
+    assert len(asked) >= len(alone)
+    complete = [(row["phase"] << 64) | row["round"] for row in alone.rows()]
+    assert {asked[one] for one in complete} == {1}
+    for number in (5, 6):
+        chain.warp(600)
+        feed.submit(number, [1700 * 10**8 + number])
+    fetch_all(store, [prices, prices.rounds], workers=2)
+    assert {asked[one] for one in complete} == {1}
+    assert len(store.read(prices.rounds.spec)) == len(alone) + 2
+
+
+def test_a_span_before_the_chain_has_no_rounds_and_prices_begin_with_the_first(chain: Chain) -> None:
+    """The first fetch asks for all there was before its start, which is nothing."""
+    feed = two_phases(chain)
+    opened = reader(chain, feed.proxy)
+    for stop in (0, 1, chain.node().block(0).time):
+        assert len(collect(opened, 0, stop).rows) == 0
+    chain.warp(60)
+    chain.mine()
+    prices = RoundPrices(settings(feed.proxy.address, interval="1m", heartbeat="2h"), chain.node())
+    assert set(collect(prices).rows["value"].tolist()) == {2000.0, 2010.0, 1990.0, 1991.0, 1985.0, 1700.0, 1710.0}
+
+
+def test_rounds_of_a_way_that_the_chain_left_are_asked_for_again(chain: Chain) -> None:
+    feed = make(chain)
+    chain.warp(3600)
+    feed.submit(1, [2000 * 10**8])
+    fork = chain.snapshot()
+    opened = reader(chain, feed.proxy)
+    for answer in (1900, 1950):
+        chain.warp(3600)
+        feed.submit(2, [answer * 10**8])
+        assert collect(opened).rows["answer"].tolist() == ["2000.00000000", f"{answer}.00000000"]
+        chain.revert(fork)
+        fork = chain.snapshot()
+        chain.mine(3)
+
+
+def test_aggregators_keep_the_contract_of_feeds(chain: Chain) -> None:
+    """Four phases, the first from its first round on; each later one from the block that changed to it."""
+    feed = make(chain)
+    chain.warp(3600)
+    feed.submit(1, [2000 * 10**8])
+    since = [chain.now()]
+    for _ in range(3):
+        chain.warp(3600)
+        new = feed.new_aggregator()
+        feed.submit(1, [2010 * 10**8], new)
+        feed.change_phase(new)
+        since.append(chain.now())
+    chain.warp(3600)
+    source = Aggregators(reader(chain, feed.proxy))
+    check_feed(source)
+    rows = collect(source).rows
+    assert rows["known_at"].tolist() == since
+    assert rows["phase"].tolist() == [1, 2, 3, 4]
+    assert rows["aggregator"][-1] == feed.aggregator.address.lower()
+    assert set(rows["description"].tolist()) == {"ETH / USD"}
+    assert set(rows["clamp_high"].tolist()) == {"100000.00000000"}
+
+
 def test_history_in_few_requests(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three hundred rounds in batches of twenty: a span of fifty takes few of them beside the fixed reads."""
     monkeypatch.setattr("oracle_adapters.chainlink.BATCH", 20)
@@ -175,7 +261,7 @@ def test_holes_backfills_and_zeros(chain: Chain) -> None:
 
 
 def test_large_answers_are_exact(chain: Chain) -> None:
-    aggregator = chain.deploy(own("aggregator"), 18, "X / USD", -(2**191), 2**191)
+    aggregator = chain.deploy(own("aggregator"), 18, "ETH / USD", -(2**191), 2**191)
     largest = 2**191 - 1
     for answer in (largest, -largest, 1):
         chain.warp(STEP)
@@ -295,6 +381,46 @@ def test_no_price_while_the_sequencer_is_down_or_just_back(chain: Chain) -> None
     chunk = collect(RoundPrices(settings(feed.proxy.address, **changes), chain.node()))
     assert ((chunk.rows["observed_at"] - base) // 3600).tolist() == [0, 1, 2, 7, 8, 9]
     assert dict(chunk.counted) == {"sequencer": 7}
+
+
+def test_an_outage_that_is_reported_late_withdraws_what_was_served(chain: Chain, tmp_path: Path) -> None:
+    """Six hours are stored; then a report dates an outage two and a half hours back.
+
+    From the report on the prices since then count no more, as if fetched afresh; as of before it they were known.
+    """
+    feed, uptime = Floor(chain), chain.deploy(own("aggregator"), 0, "L2 Sequencer Uptime Status Feed", 0, 1)
+    base = -(-chain.now() // 3600) * 3600
+    for number in range(12):
+        at = base + 3600 * number
+        chain.send(feed.aggregator.functions.store(number + 1, 10**8, at, at, number + 1))
+    chain.send(uptime.functions.store(1, 0, base, base, 1))
+    chain.warp(base + 6 * 3600 + 600 - chain.now())
+    chosen = settings(feed.proxy.address, interval="1h", heartbeat="2h", sequencer=uptime.address, grace="30m")
+    store, opened = Store(tmp_path / "kept"), RoundPrices(chosen, chain.node())
+    assert fetch_one(store, opened).added == 7
+    early = store.read(opened.spec)
+
+    chain.send(uptime.functions.store(2, 1, base + 3 * 3600 + 1800, chain.now(), 2))
+    chain.send(uptime.functions.store(3, 0, base + 8 * 3600, base + 8 * 3600, 3))
+    chain.warp(base + 11 * 3600 - chain.now())
+    found = fetch_one(store, opened)
+    assert (found.status, found.error, found.counted["withdrawn"]) == (Status.GOOD, None, 3)
+    hours = ((store.read(opened.spec)["observed_at"] - base) // 3600).tolist()
+    assert hours == [0, 1, 2, 3, 9, 10, 11]
+    clean = Store(tmp_path / "clean")
+    fetch_one(clean, opened)
+    assert store.content_hash(opened.spec) == clean.content_hash(opened.spec)
+    before = store.read(opened.spec, known_at=base + 6 * 3600)
+    assert before.digest() == early.digest(), "as of before the report nothing has changed"
+    assert store.counted(opened.spec)["withdrawn"] == 3
+    again = fetch_one(store, opened)
+    assert (again.status, again.added, "withdrawn" in again.counted) == (Status.GOOD, 0, False)
+
+    rows = tmp_path / "rows.csv"
+    export_rows(store, rows)
+    moved = Store(tmp_path / "moved")
+    import_rows(moved, rows)
+    assert moved.content_hash(opened.spec) == store.content_hash(opened.spec)
 
 
 @pytest.mark.chain

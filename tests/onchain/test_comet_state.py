@@ -151,6 +151,15 @@ def test_what_the_settings_do_not_know_is_counted(market: Market) -> None:
     assert "absent" not in said
 
 
+def test_a_base_token_that_no_asset_declares_is_counted(market: Market) -> None:
+    assets = {name: asset for name, asset in market.settings.assets.items() if name != "USDC"}
+    bare = Market(market.chain, market.comet, market.settings.model_copy(update={"assets": assets}))
+    state = bare.read()
+    assert FRONT not in state.parameters
+    assert checks(state)["base"] == (1, f"a base token that no asset declares: no store front price factor: {USDC}")
+    assert FRONT in market.read().changed_at
+
+
 def test_a_change_is_in_force_and_dated_from_its_upgrade(market: Market) -> None:
     chain = market.chain
     first, before = market.time(chain.number), chain.number

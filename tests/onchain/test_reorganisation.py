@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,12 @@ from oracle_adapters.pool_depth import PoolDepth
 from oracle_adapters.pyth import pyth_prices
 from oracle_adapters.rounds import RoundPrices
 from oracle_adapters.store import ANCHOR, Store
+from oracle_adapters.uniswap_math import sqrt_price_at
+from oracle_adapters.uniswap_v3 import pool_twap
+from oracle_adapters.wrappers import GrowthCap, erc4626, wrapper_rates
 from tests.onchain.chains import Chain, own
 from tests.onchain.test_chainlink import Floor, settings
-from tests.onchain.test_pyth_wrappers import ETH
+from tests.onchain.test_pyth_wrappers import ETH, vault_of
 from tests.onchain.test_uniswap_v3 import made
 
 HOUR = 3600
@@ -73,11 +77,48 @@ def pool(chain: Chain, confirmations: int) -> Adapter:
     return opened, say
 
 
+def twap(chain: Chain, confirmations: int, *, inverted: bool) -> Adapter:
+    start = chain.now()
+    contract, base, _ = made(chain, inverted=inverted)
+    tick = contract.functions.slot0().call()[1]
+    spec = FeedSpec(Kind.PRICE, "ETH", "USD", "twap", HOUR)
+
+    def opened() -> Feed:
+        node = chain.node(confirmations=confirmations)
+        return pool_twap(spec, node, contract.address, base.address, window=HOUR // 2, since=start)
+
+    def say(number: int) -> None:
+        moved = tick + 7 * (number + 1)
+        chain.send(contract.functions.move(sqrt_price_at(moved), moved))
+
+    return opened, say
+
+
+def wrapper(chain: Chain, confirmations: int) -> Adapter:
+    """An ERC-4626 vault under a growth cap."""
+    start = chain.now()
+    vault, token = vault_of(chain, 18)
+    spec = FeedSpec(Kind.PRICE, "LST", "ETH", "wrapper", HOUR)
+    cap = GrowthCap(Fraction(1), start, Fraction(100))
+
+    def opened() -> Feed:
+        node = chain.node(confirmations=confirmations)
+        return wrapper_rates(spec, node, lambda block: erc4626(node, vault.address, block), cap=cap, since=start)
+
+    def say(number: int) -> None:
+        chain.send(token.functions.mint(vault.address, (10 + number) * 10**18))
+
+    return opened, say
+
+
 ADAPTERS: dict[str, Callable[[Chain, int], Adapter]] = {
     "chainlink-prices": lambda chain, n: chainlink(chain, rounds=False, confirmations=n),
     "chainlink-rounds": lambda chain, n: chainlink(chain, rounds=True, confirmations=n),
     "pyth": pyth,
     "uniswap-v3-depth": pool,
+    "uniswap-v3-twap": lambda chain, n: twap(chain, n, inverted=False),
+    "uniswap-v3-twap-inverted": lambda chain, n: twap(chain, n, inverted=True),
+    "wrapper": wrapper,
 }
 
 

@@ -26,6 +26,7 @@ from risk.market import MarketSnapshot, Verdict
 from risk.settings import Fetch, Settings, read_settings
 from tests.factories import _SETTINGS
 from tests.onchain.chains import AnvilChain, Chain, own
+from tests.onchain.commands import URL_ENV, Commands
 from tests.onchain.deploy import Chainlink
 from tests.onchain.test_chainlink import Floor
 from tests.onchain.test_pyth_wrappers import ETH
@@ -217,6 +218,39 @@ def test_nodes_are_asked_with_the_manners_of_the_settings(chain: Chain, url_env:
     assert opened.node.manners == Manners(attempts=2, timeout=3, budget=9, requests_per_second=1000)
 
 
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("wss://node.example/v2/{key}", "its URL is one of 'wss'"),
+        ("ftp://node.example/v2/{key}", "its URL is one of 'ftp'"),
+        ("node.example/v2/{key}", "has no scheme"),
+        ("{key}", "has no scheme"),
+        ("https:/node.example/{key}", "has no scheme"),
+        ("https://", "host and port"),
+        ("https:///v2/{key}", "host and port"),
+        ("https://no de.example/v2/{key}", "host and port"),
+        ("https://node.example:port/v2/{key}", "host and port"),
+        ("https://node.example:99999/v2/{key}", "host and port"),
+        ("https://*.example/v2/{key}", "host and port"),
+        ("https://[::1/v2/{key}", "host and port"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["fetch", "feeds"])
+def test_a_url_of_a_node_that_cannot_be_asked_is_2_and_not_shown(
+    verb: str, url: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "0123456789abcdefSECRET"
+    monkeypatch.setenv(URL_ENV, url.format(key=key))
+    commands = Commands(tmp_path, capsys)
+    feed = {"kind": "chainlink", "asset": "ETH", "address": "0x" + "1" * 40, "url_env": URL_ENV}
+    commands.write([feed], store="kept" if verb == "fetch" else None)
+    found = commands.run(verb)
+    assert (found.code, found.err.startswith(f"riskcal: {URL_ENV}: ")) == (2, True)
+    assert said in found.err
+    assert "Give the provider's address that begins with https" in found.err
+    assert key not in found.out + found.err
+
+
 @pytest.mark.chain
 def test_a_feed_of_the_settings_becomes_prices(
     real_chain: AnvilChain, repository: Path, monkeypatch: pytest.MonkeyPatch
@@ -237,7 +271,7 @@ def test_a_feed_of_the_settings_becomes_prices(
         opener(chainlink, settings, repository)
 
     monkeypatch.setenv("RISKCAL_TEST_NODE", real_chain.url)
-    opened, rounds = opener(chainlink, settings, repository)
+    opened, rounds, _ = opener(chainlink, settings, repository)
     (series,) = price_series(opened.spec, collect(opened).rows)
     assert (series.base, series.quote, series.field, series.interval) == ("ETH", "USD", "close", 3600)
     assert 2 <= len(series) <= 4

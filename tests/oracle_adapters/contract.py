@@ -33,6 +33,9 @@ def check_feed(feed: Feed) -> None:
     assert type(part).concatenate(COLUMNS[spec.kind], two).digest() == whole.rows.digest(), "spans join"
     assert len(collect(feed, times[-1] + 1, FOREVER).rows) == 0
     assert len(collect(feed, start, start).rows) == 0
+    for early in (0, 1, start // 2):
+        assert len(collect(feed, 0, early).rows) == 0, "nothing was known before the first row, which is no error"
+        assert collect(feed, early, FOREVER).rows.digest() == whole.rows.digest()
 
     last: tuple[object, ...] = ()
     for chunk in feed.fetch(0, FOREVER):

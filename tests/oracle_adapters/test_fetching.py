@@ -15,7 +15,7 @@ from oracle_adapters.feed import FOREVER, Chunk, Feed, FeedSpec, Kind, MemoryFee
 from oracle_adapters.fetching import Fetched, Status, fetch_all, fetch_one
 from oracle_adapters.store import Store
 from risk.artifact import Table
-from risk.errors import DataError, SourceError
+from risk.errors import DataError, DefectError, EvidenceError, SourceError
 from tests.oracle_adapters.test_store import SPEC, Row, bars, rows
 
 
@@ -145,11 +145,14 @@ def test_one_lost_source_does_not_stop_the_others(tmp_path: Path) -> None:
         MemoryFeed(named("AAA"), bars(1, 9)),
         Breaking(bars(1, 9), 1, GONE, named("BBB")),
         Breaking(bars(1, 9), 0, DataError("not a price"), named("CCC")),
-        MemoryFeed(named("DDD"), bars(1, 5)),
+        Breaking(bars(1, 9), 0, EvidenceError("no such block"), named("DDD")),
+        Breaking(bars(1, 9), 2, DefectError("out of order"), named("EEE")),
+        MemoryFeed(named("FFF"), bars(1, 5)),
     ]
     found = fetch_all(Store(tmp_path), feeds, workers=3)
     assert [(one.spec.base, one.status, one.added) for one in found] == [
-        ("AAA", Status.GOOD, 8), ("BBB", Status.UNREACHED, 2), ("CCC", Status.REFUSED, 0), ("DDD", Status.GOOD, 4),
+        ("AAA", Status.GOOD, 8), ("BBB", Status.UNREACHED, 2), ("CCC", Status.REFUSED, 0), ("DDD", Status.FAILED, 0),
+        ("EEE", Status.FAILED, 4), ("FFF", Status.GOOD, 4),
     ]  # fmt: skip
     assert fetch_all(Store(tmp_path), []) == []
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -58,6 +60,16 @@ class TestCompose:
         assert (stale.verdict, stale.count) == (Verdict.SUSPECT, 5)
         longer = Path(PATH.pair, PATH.factors, maximum_age=30 * DAY)
         assert len(compose(longer, {CBETH: rate, ETH: series(ETH, days(9), np.full(9, 2000.0))}).series) == 9
+
+    def test_a_product_is_known_when_the_last_of_its_factors_was(self) -> None:
+        """The rate is published two hours after its bar, the price at once; then the other way round."""
+        for late in (CBETH, ETH):
+            prices = {CBETH: series(CBETH, days(3), [1.1, 1.2, 1.3]), ETH: series(ETH, days(3), [2000, 2100, 2200])}
+            prices[late] = replace(prices[late], known_at=days(3) + 2 * HOUR)
+            made = compose(PATH, prices).series
+            assert made.observed_at.tolist() == days(3).tolist()
+            assert made.known_at.tolist() == (days(3) + 2 * HOUR).tolist()
+            assert len(made.as_of(int(days(3)[1]) + HOUR)) == 1
 
     def test_nothing_before_the_first_value_of_each_factor(self) -> None:
         made = compose(PATH, {CBETH: series(CBETH, days(5)[3:], [1, 1]), ETH: series(ETH, days(5), np.ones(5))})

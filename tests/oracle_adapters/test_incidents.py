@@ -198,6 +198,26 @@ class TestChainlinkRounds:
         assert snapshot.last_price("ETH") == pytest.approx(answers[last] / 10**8, rel=3e-4)
 
 
+class TestSlowFeed:
+    """Real rounds of stETH/ETH, which beats once a day, as bars of an hour: not bad, and bad once it is cut off."""
+
+    @pytest.mark.data
+    def test_it_is_not_frozen_between_its_beats(self, shared: Path, tmp_path: Path) -> None:
+        at, answers = rounds(shared, "0x86392dC19c0b719886221c78AB11eb8Cf5c52812", "2020-01-01", "2030-01-01")
+        hours = np.arange(-(-at[0] // HOUR) * HOUR, at[-1], HOUR)
+        value = np.array(answers)[np.searchsorted(at, hours, side="right") - 1] / 1e18
+        asset = {"STETH": {}}
+        for days, verdict in ((0, Verdict.SUSPECT), (4, Verdict.BAD)):
+            longer = np.append(hours, hours[-1] + HOUR * np.arange(1, 24 * days + 1))
+            write(tmp_path, "s.csv", longer, np.append(value, np.full(24 * days, value[-1])))
+            snapshot = build_snapshot(
+                settings(asset, [{"asset": "STETH", "path": "s.csv", "interval": "1h"}]), root=tmp_path
+            )
+            [found] = said(snapshot, "frozen", verdict)
+            beat = int(found.partition("heartbeat ")[2].partition(" ")[0])
+            assert 86_400 <= beat <= 86_400 + HOUR
+
+
 class TestClampedOracle:
     """Venus and Blizz, 2022-05-12: the LUNA oracle stood at its floor of .107 while the market went to .01."""
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from oracle_adapters.feed import FeedSpec, Kind
 from oracle_adapters.oracle_facts import oracle_facts
-from risk.artifact import Table
-from risk.market import OracleFacts, Verdict
+from risk.artifact import Artifact, Table
+from risk.market import MarketSnapshot, OracleFacts, Origin, Verdict
 from risk.settings import OracleSettings
+from tests.factories import make_snapshot
 from tests.oracle_adapters.test_rounds import simulated, table
 
 ROUNDS = simulated(3600, 0.005, 0.006, clock=False, seed=7, n=1500)
@@ -50,6 +52,10 @@ def test_where_nothing_is_declared_the_measured_rule_counts_and_says_so() -> Non
     assert facts["ETH"].deviation == pytest.approx(0.005, rel=0.25)
     assert facts["ETH"].heartbeat == pytest.approx(3600, rel=0.02)
     assert facts["ETH"].latency == 0
+    assert (facts["ETH"].origin, facts["BTC"].origin) == (Origin.MEASURED, Origin.DECLARED)
+    assert facts["ETH"].rounds == 1500
+    assert (facts["ETH"].first, facts["ETH"].last) == (ROUNDS["observed_at"][0], ROUNDS["observed_at"][-1])
+    assert facts["BTC"].rounds == 0
     assert check.verdict is Verdict.GOOD
     assert check.detail.startswith("measured from 1500 rounds")
     assert check.detail.endswith("nothing is declared, so this counts")
@@ -77,3 +83,12 @@ def test_too_few_rounds_tell_no_rule(rows: Table) -> None:
 
 def test_a_feed_in_another_unit_is_no_rule_of_the_price_in_dollars() -> None:
     assert oracle_facts({}, [feed(ROUNDS, "WSTETH", "ETH")]) == ({}, [])
+
+
+def test_a_snapshot_keeps_where_a_rule_comes_from_and_a_declared_one_is_written_as_before() -> None:
+    facts, _ = oracle_facts({"BTC": declared()}, [feed(ROUNDS)])
+    found = replace(make_snapshot(), oracle=facts)
+    artifact = Artifact.from_files(found.artifact().to_files(), schema=MarketSnapshot.SCHEMA)
+    assert MarketSnapshot.from_artifact(artifact).oracle == facts
+    assert artifact.document["oracle"]["BTC"] == {"deviation": 0.005, "heartbeat": 3600, "latency": 12}
+    assert artifact.document["oracle"]["ETH"]["origin"] == "measured"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from oracle_adapters.protocol_state.positions import NOBODY, Holding, book_of, received
-from oracle_adapters.protocol_state.state import Token
-from oracle_adapters.rpc import Log
+from oracle_adapters.protocol_state.read import joined
+from oracle_adapters.protocol_state.state import MarketState, Token
+from oracle_adapters.rpc import Block, Log
 from risk.market import Origin
 
 WETH, USDC, ODD = ("0x" + digit * 40 for digit in "123")
@@ -50,6 +52,37 @@ def test_an_account_with_something_unpriced_is_left_out_whole() -> None:
     book, checks = book_of("m", holdings, TOKENS, ("ETH",), found=2)
     assert book is None
     assert {check.detail.split()[2].strip(",") for check in checks[1:]} == {ODD, "USDC"}
+
+
+def test_collateral_of_another_market_has_no_threshold_here() -> None:
+    """Owed it is as good as any; held it would be taken at the other market's threshold."""
+    tokens = {**TOKENS, ODD: Token("COMP", None, elsewhere=True)}
+    holdings = [
+        Holding(ANN, WETH, 10**18, 18, owed=False),
+        Holding(ANN, ODD, 10**18, 18, owed=True),
+        Holding(BOB, WETH, 10**18, 18, owed=False),
+        Holding(BOB, ODD, 1, 18, owed=False),
+    ]
+    book, checks = book_of("m", holdings, tokens, ("ETH", "COMP"), found=2)
+    assert book is not None
+    assert book.accounts == (f"m/{ANN}",)
+    assert [(check.check, check.count) for check in checks] == [("positions", 1), ("foreign", 1)]
+    assert "COMP" in checks[1].detail
+
+
+def test_books_of_two_markets_keep_the_modes_of_their_accounts() -> None:
+    def state(market: str, who: str, *modes: str) -> MarketState:
+        holdings = [Holding(who, WETH, 10**18, 18, owed=False)]
+        book, _ = book_of(market, holdings, TOKENS, ("ETH", "USDC"), found=1)
+        assert book is not None
+        return MarketState(market, Block(1, "0x", 0), {}, {}, {}, (), replace(book, modes=modes), ())
+
+    both = joined([state("one", ANN), state("two", BOB, "two/1")])
+    assert both is not None
+    assert dict(zip(both.accounts, both.modes, strict=True)) == {f"one/{ANN}": "", f"two/{BOB}": "two/1"}
+    neither = joined([state("one", ANN), state("two", BOB)])
+    assert neither is not None
+    assert neither.modes == ()
 
 
 def test_nobody_receives_a_burn() -> None:

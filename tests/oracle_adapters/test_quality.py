@@ -138,8 +138,20 @@ class TestFrozen:
         value = np.round(1 + 3e-5 * np.random.default_rng(3).standard_normal(2000), 4)
         assert (np.diff(value) == 0).mean() > 0.5
         assert checks(series(value))["frozen"].verdict == Verdict.SUSPECT
-        stuck = np.repeat(walk(300), 6)
+        stuck = np.repeat(walk(300), np.random.default_rng(3).geometric(1 / 6, 300))
         assert checks(series(stuck))["frozen"].verdict == Verdict.BAD
+
+    def test_bars_at_the_pace_of_a_slow_feed_are_suspect_and_bad_once_it_stops(self) -> None:
+        """A price every sixth bar: its heartbeat is measured, and only a longer silence at the end is a stuck feed."""
+        value = np.repeat(walk(300), 6)
+        found = checks(series(value))["frozen"]
+        assert (found.verdict, found.count) == (Verdict.SUSPECT, 1500)
+        assert found.detail == "heartbeat 518400 s, measured: prices repeat between updates"
+        late = checks(series(np.append(value, np.full(6, value[-1]))))["frozen"]
+        assert (late.verdict, late.detail) == (Verdict.SUSPECT, "longest wait 950400 s, heartbeat 518400 s, measured")
+        dead = checks(series(np.append(value, np.full(18, value[-1]))))["frozen"]
+        assert dead.verdict == Verdict.BAD
+        assert dead.detail.startswith("longest wait 1987200 s, at the end")
 
     def test_four_equal_closes_are_nothing(self) -> None:
         value = walk()
@@ -252,6 +264,17 @@ class TestDepeg:
         assert (found.verdict, found.count) == (Verdict.SUSPECT, 1)
         assert "0.9562 USD on 2024-01-04" in found.detail
         assert "now too" not in found.detail
+
+    @pytest.mark.parametrize("worst", [1.30, 0.70])
+    @pytest.mark.parametrize("peg", [None, "ETH"])
+    def test_a_price_above_its_peg_is_off_like_one_below(self, worst: float, peg: str | None) -> None:
+        """DAI printed 1.30 on one venue; a debt that costs more than its peg harms, too."""
+        value = np.ones(100)
+        value[50], value[60] = worst, 1.019
+        quoted = None if peg is None else series(np.full(100, 2000.0))
+        found = check_depeg(series(value if peg is None else 2000 * value), quoted, peg or "USD", 0.02, grows=False)
+        assert (found.verdict, found.count) == (Verdict.SUSPECT, 1)
+        assert f"{worst:.4f} {peg or 'USD'} on 2024-01-04" in found.detail
 
     def test_one_that_is_off_now_says_so(self) -> None:
         value = np.ones(100)

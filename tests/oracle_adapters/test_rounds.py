@@ -94,7 +94,16 @@ def test_of_one_second_the_last_price_counts() -> None:
 
 def test_outages_last_through_the_grace() -> None:
     rows = table([(1, 1, 0, "0"), (1, 2, 100, "1"), (1, 3, 130, "1"), (1, 4, 200, "0"), (1, 5, 900, "1")])
-    assert outages(rows, 50) == [Outage(100, 250), Outage(900, FOREVER)]
+    assert outages(rows, 50) == [Outage(100, 250, 100), Outage(900, FOREVER, 900)]
+
+
+def test_an_outage_begins_and_ends_when_it_did_and_not_when_it_was_reported() -> None:
+    """An uptime feed dates a status back: what counts is since when it holds; when it was said is kept beside it."""
+    reports = [(1, 1, 40, 40, 0, "0"), (1, 2, 160, 160, 100, "1"), (1, 3, 290, 290, 200, "0")]
+    rows = Table.from_rows(COLUMNS[Kind.ROUND], reports)
+    assert outages(rows, 50) == [Outage(100, 250, 160)]
+    with pytest.raises(DataError, match="no uptime feed"):
+        outages(table([(1, 1, 100, "2000.00000000")]), 50)
 
 
 @pytest.mark.data

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -106,6 +108,54 @@ print(found.status, found.added, found.error.exit_code, found.error)
     assert sorted(tmp_path.rglob("*")) == before
     assert Store(tmp_path).read(SPEC).digest() == bars(1, 5).digest()
     assert Store(tmp_path).append(SPEC, bars(5, 9)) == 4
+    assert fetch_one(Store(tmp_path), MemoryFeed(SPEC, bars(1, 50_000))).status is Status.GOOD
+    assert Store(tmp_path).content_hash(SPEC) == bars(1, 50_000).digest()
+
+
+FILLED = """
+fetching.STEP = 10
+for number, pages in enumerate(map(int, sys.argv[2:])):
+    place = Path(sys.argv[1]) / str(number)
+    place.mkdir()
+    filler = Path(sys.argv[1]) / "filler"
+    free = os.statvfs(place).f_bavail
+    filler.write_bytes(bytes(4096 * (free - pages)))
+    store, feed = Store(place / "store"), MemoryFeed(SPEC, bars(1, 61), chunk_rows=10)
+    full = fetching.fetch_one(store, feed)
+    held = store.read(SPEC)
+    whole = held.digest() == bars(1, 1 + len(held)).digest() and not list(place.rglob("*.tmp"))
+    store.verify(SPEC)
+    filler.unlink()
+    again = fetching.fetch_one(store, feed)
+    same = store.content_hash(SPEC) == bars(1, 61).digest()
+    print(full.status, full.added, len(held), whole, again.status, same, full.error, sep="|")
+"""
+
+
+def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
+    """A small file system of its own with so many free pages: the store stays whole, and a later fetch mends it."""
+    alone = ["unshare", "--map-root-user", "--mount"]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)]
+    if shutil.which("unshare") is None or subprocess.run([*alone, *mount], check=False, capture_output=True).returncode:
+        pytest.skip("this system lets nobody mount a file system of his own; the limit on a file's size is tested")
+    pages = [0, 1, 2, 3, 4, 6, 40]
+    python = [sys.executable, "-c", HEAD + FILLED, str(tmp_path), *map(str, pages)]
+    done = subprocess.run(
+        [*alone, "sh", "-c", f"{shlex.join(mount)} && exec {shlex.join(python)}"],
+        check=False, cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = [line.split("|") for line in done.stdout.splitlines()]
+    assert len(lines) == len(pages)
+    for status, added, held, whole, again, same, error in lines[:-1]:
+        assert (status, whole, again, same) == ("refused", "True", "good", "True"), done.stdout
+        assert added == held, "what was kept is there"
+        assert "the store cannot be written: " in error
+        assert "Make room; what it held is still whole" in error
+    assert any("No space left on device" in line[-1] for line in lines)
+    assert any(0 < int(line[1]) < 60 for line in lines[:-1]), "some disks filled up halfway"
+    assert lines[-1] == ["good", "60", "60", "True", "good", "True", "None"]
+    assert not any(tmp_path.iterdir()), "nothing was mounted here"
 
 
 def test_what_a_killed_writer_left_is_never_read_and_swept_by_the_next_writer(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from risk.tails.backtest import EXCEEDED, SubjectRecord, backtest_subject, backt
 from risk.tails.record_tables import assemble_track_record
 from risk.tails.subject import SubjectTask
 from risk.track_record import POOLED_SCHEMA, RECORD_SCHEMA, TrackRecord
+from risk.validation.recalibration import recalibration_factors
 from risk.volatility.race import BENCHMARK
 from tests.factories import DAY, make_settings, make_snapshot
 
@@ -75,6 +76,17 @@ def test_no_forecast_sees_its_future(record: SubjectRecord) -> None:
         assert not np.allclose(ours.var[501:], theirs.var[501:])
 
 
+def test_forecasts_in_use_are_scaled_by_what_became_of_those_before(record: SubjectRecord) -> None:
+    for outcome in record.outcomes:
+        again = recalibration_factors(
+            outcome.losses, outcome.var / outcome.factors, confidence=outcome.confidence,
+            every=settings().models.refit_interval,
+        )  # fmt: skip
+        np.testing.assert_allclose(outcome.factors, again, rtol=1e-9)
+        assert len(np.unique(outcome.factors)) > 1
+        assert np.all(outcome.es >= outcome.var)
+
+
 def test_rows_count_what_the_outcomes_hold(record: SubjectRecord) -> None:
     found = assemble_track_record(make_snapshot(), settings(), (record,))
     down = next(o for o in record.outcomes if o.side == "down" and o.confidence == 0.99)
@@ -99,7 +111,7 @@ def test_rows_count_what_the_outcomes_hold(record: SubjectRecord) -> None:
     for exceedance, brier in zip(record.exceedances, found.brier.rows(), strict=True):
         fell = np.log1p(-exceedance.threshold)
         assert brier["events"] == np.sum(-down.losses < fell)
-        np.testing.assert_array_equal(exceedance.probabilities < 0.01, down.var < -fell)
+        np.testing.assert_array_equal(exceedance.probabilities < 0.01, down.var / down.factors < -fell)
         assert brier["brier"] == pytest.approx(np.mean((exceedance.probabilities - exceedance.events) ** 2))
     assert found.models["share"].sum() == pytest.approx(1.0)
 
@@ -133,7 +145,8 @@ def test_an_alarm_puts_the_benchmark_in_use() -> None:
     assert 480 <= at < 540
     assert set(record.used[at + 1 : at + 251]) == {BENCHMARK}
     (down, *_) = (o for o in record.outcomes if o.side == "down" and o.confidence == 0.99)
-    np.testing.assert_array_equal(down.var[at + 1 : at + 251], down.benchmark_var[at + 1 : at + 251])
+    unscaled = down.var / down.factors
+    np.testing.assert_allclose(unscaled[at + 1 : at + 251], down.benchmark_var[at + 1 : at + 251], rtol=1e-12)
 
 
 def test_what_has_no_record_says_why() -> None:

@@ -287,27 +287,29 @@ def test_every_entrant_is_raced_and_shown() -> None:
     assert {row[1] for row in found.evidence.race} == set(everyone)
     assert {row[6] for row in found.evidence.assumptions} == {*everyone, "shocks"}
     closed = {f.method for f in found.figures} - {"conditional", "through_the_cycle", "historical"}
-    assert closed == {"ewma_t", "constant_t", "garch_t", "gjr_t"}
+    assert closed == {"ewma_t", "constant_t", "garch_t", "gjr_t", "score_t"}
     assert found.model.model in DRIVES_PATHS
 
 
 def test_a_winner_without_paths_lends_them_from_the_best_that_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
     snapshot, _, _ = calibrated()
-    settings = settings_of(models={**MODELS, "walk_forward_window": 300, "volatility": ["garch_t", "score_t"]})
+    settings = settings_of(
+        models={**MODELS, "walk_forward_window": 300, "refit_interval": 150, "volatility": ["garch_t", "component_t"]}
+    )
     task = the_task(snapshot, settings, "ETH")
 
     def won(*arguments: Any) -> RaceResult:
         result = run_race(*arguments)
         assert result.summary is not None
-        return replace(result, winner="score_t", summary=replace(result.summary, winner="score_t"))
+        return replace(result, winner="component_t", summary=replace(result.summary, winner="component_t"))
 
     monkeypatch.setattr("risk.tails.subject.run_race", won)
     found = calibrate_subject(task, settings)
     assert found.model is not None
     assert found.model.model in ("ewma_t", "garch_t")
-    assert "score_t_drives_no_paths" in found.model.status
+    assert "component_t_drives_no_paths" in found.model.status
     row = next(row for row in found.evidence.race if row[6])
-    assert row[1] == "score_t"
+    assert row[1] == "component_t"
     assert f"paths are of {found.model.model}" in str(row[7])
 
 

@@ -9,8 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from risk.calibration import Calibration
 from risk.errors import DataError
-from risk.tails.horizon import bars_of, discrete_minimum_correction, simulate
+from risk.tails.horizon import bars_of, discrete_minimum_correction, shocks_by_draw, simulate
+from risk.tails.shocks import draw_nodes
+from risk.tails.states import bound_persistence
+from risk.volatility.engine import extend_variances
+from risk.volatility.models import VolatilityModel
+from tests.factories import make_calibration
 from tests.tails.models import constant_variance, known_model, student_shocks
 
 
@@ -43,6 +49,34 @@ def test_first_bar_is_stratified() -> None:
     coarse = student_shocks(5.0, 5000)
     assert np.all(moves[1:-1] >= coarse[:-2])
     assert np.all(moves[1:-1] <= coarse[2:])
+
+
+def test_the_score_driven_recursion_is_that_of_its_filter() -> None:
+    """Variances filtered along simulated moves by the estimator's own plain loop give back the shocks drawn.
+
+    The bound on memory counts the weighted squares.
+    """
+    draws = known_model().draws.copy()
+    draws[:, 5] = 4.0
+    shocks = np.repeat([-6.0, -0.7, 0.5, 3.0], 25_000)
+    model = known_model(draws=draws, shocks=shocks, model="score_t")
+    moves = np.diff(simulate(model, n_bars=30, n_paths_per_draw=40, seed=5, start="conditional").log_price, axis=1)
+    plain = np.diff(
+        simulate(
+            replace(model, model="garch_t"), n_bars=30, n_paths_per_draw=40, seed=5, start="conditional"
+        ).log_price,
+        axis=1,
+    )
+    assert not np.allclose(moves[:, -1], plain[:, -1])
+    for path in moves[:40]:
+        h = extend_variances(draws[0, :6], 0.04**2, path, model=VolatilityModel.SCORE_T)[:-1]
+        z = path / np.sqrt(h)
+        # Draws between two values of a shock are interpolated: the few of them are left out by their distance.
+        assert np.mean(np.min(np.abs(z[:, None] - np.unique(shocks)), axis=1) < 1e-9) > 0.9
+    bounded, share = bound_persistence(draws, student_shocks(4.0), 4e-4, 0.97, driven=True)
+    weighted = np.mean(student_shocks(4.0) ** 2 * 5.0 / (2.0 + student_shocks(4.0) ** 2))
+    assert share == 1.0
+    np.testing.assert_allclose(bounded[:, 2] * weighted + bounded[:, 4], 0.97, rtol=1e-12)
 
 
 def test_variance_follows_the_recursion() -> None:
@@ -142,3 +176,23 @@ def test_more_volatility_moves_every_path_further(volatility: float, factor: flo
 def test_refuses_nothing_to_simulate() -> None:
     with pytest.raises(DataError, match="at least one bar"):
         simulate(known_model(), n_bars=0, n_paths_per_draw=10, seed=1, start="conditional")
+
+
+def test_shocks_and_levels_of_a_draw_move_its_paths_and_survive_the_artifact() -> None:
+    model = known_model()
+    quantiles = np.stack([model.shocks * factor for factor in (0.5, 1.0, 1.0, 1.0, 2.0)])
+    level = np.array([1.0, 1.0, 4.0, 1.0, 1.0])
+    wider = replace(model, shock_draws=quantiles[:, draw_nodes()], level_draws=level)
+    np.testing.assert_allclose(shocks_by_draw(wider)[:, draw_nodes()], quantiles[:, draw_nodes()])
+    paths = simulate(wider, n_bars=1, n_paths_per_draw=100, seed=1, start="through_the_cycle").log_price[:, 1]
+    ends = paths.reshape(5, 100)
+    # Linear between the kept nodes, whose middle ones lie 25 of 5000 apart: a thousandth of a move and less.
+    np.testing.assert_allclose(ends[0], 0.5 * ends[1], atol=1e-4)
+    np.testing.assert_allclose(ends[4], 2.0 * ends[1], atol=1e-4)
+    np.testing.assert_allclose(ends[2], 2.0 * ends[1], atol=1e-12)
+    calibration = make_calibration()
+    pairs = {**calibration.pairs, "ETH:USDC": replace(wider, subject="ETH:USDC", debt="USDC")}
+    again = Calibration.from_artifact(replace(calibration, pairs=pairs).artifact())
+    np.testing.assert_array_equal(again.pairs["ETH:USDC"].shock_draws, wider.shock_draws)
+    np.testing.assert_array_equal(again.pairs["ETH:USDC"].level_draws, level)
+    assert again.assets["BTC"].shock_draws.shape == (0, 0)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from risk.streams import stream
 from risk.tails.states import (
     bound_persistence,
+    level_draws,
     parameter_prior,
     persistence_bound,
     posterior_draws,
@@ -18,7 +19,7 @@ from risk.tails.states import (
 )
 from risk.volatility.models import VolatilityModel, fit
 from risk.volatility.prior import load_prior
-from tests.tails.models import student_shocks
+from tests.tails.models import constant_variance, student_shocks
 
 AS_OF = 1_767_139_200
 DAY = 86_400
@@ -101,3 +102,17 @@ def test_starting_states_are_half_own_half_pooled() -> None:
     assert np.median(pooled) == pytest.approx(relative[50], rel=0.1)
     # Scale goes through.
     np.testing.assert_allclose(starting_variances(4 * variances, prior), 4 * states)
+
+
+def test_a_long_history_knows_its_level_and_a_short_one_with_a_long_memory_does_not() -> None:
+    """The error of the mean variance falls with the root of the length, and is nil where variance stands still."""
+    shocks = np.tile(student_shocks(5.0), (1000, 1))
+    draws = np.tile([0.0, 0.02 * 0.0016, 0.08, 0.0, 0.90, 5.0, 0.0016], (1000, 1))
+    short, long, longer = (
+        np.log(level_draws(draws, shocks, n, np.random.default_rng(5))).std() for n in (500, 2000, 8000)
+    )
+    # 1000 factors know their spread to a fortieth; with tails this heavy a mean gets better slowly.
+    assert 1.1 < short / long < 2.5
+    assert long == pytest.approx(2.0 * longer, rel=1e-12)
+    still = constant_variance(0.02, 200)
+    assert level_draws(still, shocks, 500, np.random.default_rng(5)) == pytest.approx(np.ones(200), rel=1e-12)

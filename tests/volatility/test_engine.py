@@ -365,8 +365,8 @@ def test_hostile_input(series: np.ndarray) -> None:
         short = fit(model, series[:20])
         assert short.status is FitStatus.TOO_SHORT
         assert not short.usable
-        assert fit(model, np.full(100, 0.01)).status is FitStatus.DEGENERATE
-        assert fit(model, np.zeros(100)).status is FitStatus.DEGENERATE
+        assert fit(model, np.full(250, 0.01)).status is FitStatus.DEGENERATE
+        assert fit(model, np.zeros(250)).status is FitStatus.DEGENERATE
     with pytest.raises(DataError, match="origin"):
         refit_rolling(VolatilityModel.GARCH_T, series, [100], window=200)
     with pytest.raises(DataError, match="other parameters"):

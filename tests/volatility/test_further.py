@@ -22,7 +22,8 @@ from risk.volatility.further import (
     expected_variances,
 )
 from risk.volatility.innovations import Innovations
-from risk.volatility.models import FitStatus, ParameterPrior, VolatilityModel, fit
+from risk.volatility.models import MINIMUM_UNPOOLED, FitStatus, ParameterPrior, VolatilityModel, fit
+from risk.volatility.race import walk_forward
 
 Simulate = Callable[..., tuple[np.ndarray, float]]
 FURTHER = (VolatilityModel.EGARCH_T, VolatilityModel.COMPONENT_T)
@@ -213,3 +214,13 @@ def test_simulate_and_recover_egarch() -> None:
     values = np.array(found)
     error = values.std(axis=0, ddof=1) / np.sqrt(len(values))
     assert np.all(np.abs(values.mean(axis=0) - truth) <= 4 * error + 0.03 * np.abs(truth))
+
+
+@pytest.mark.parametrize("model", ["score_t", "egarch_t", "component_t"])
+def test_a_model_that_the_pool_does_not_know_needs_a_longer_history(series: np.ndarray, model: str) -> None:
+    short = fit(model, series[: MINIMUM_UNPOOLED - 1])
+    assert short.status is FitStatus.TOO_SHORT
+    assert not short.usable
+    assert fit(model, series[:MINIMUM_UNPOOLED]).usable
+    with pytest.raises(RefusalError, match=f"{model} cannot be fitted"):
+        walk_forward(series, [model], window=MINIMUM_UNPOOLED - 1, refit_every=400)

@@ -74,12 +74,15 @@ def __init__(base: address, decimals: uint8):
 
 @external
 def upgrade(configs: DynArray[AssetConfig, 24], rates: uint256[8], front: uint256, told: bool = True):
+    assert front <= 10 ** 18 # BadDiscount
     self.assets = []
     offset: uint8 = 0
     for one: AssetConfig in configs:
-        assert one.borrowCollateralFactor < one.liquidateCollateralFactor # BorrowCFTooLarge
-        scale: uint64 = convert(10 ** convert(one.decimals, uint256), uint64)
         grid: uint64 = 10 ** 14
+        assert one.borrowCollateralFactor < one.liquidateCollateralFactor # BorrowCFTooLarge
+        assert one.borrowCollateralFactor // grid < one.liquidateCollateralFactor // grid
+        assert one.liquidateCollateralFactor <= 10 ** 18 # LiquidateCFTooLarge
+        scale: uint64 = convert(10 ** convert(one.decimals, uint256), uint64)
         self.assets.append(AssetInfo(
             offset=offset,
             asset=one.asset,
