@@ -234,7 +234,10 @@ def _kept(feed: Feed, folder: Path) -> Feed:
     store = Store(folder)
     if store.last_known(feed.spec) is None:
         raise DataError(
-            "the store does not hold the feed", file=str(folder), field=feed.spec.id, remedy="Run riskcal fetch first"
+            "the store does not hold the feed",
+            file=str(folder),
+            field=feed.spec.id,
+            remedy="Run riskcal fetch; where it ran, it says what became of the feed's rows",
         )
     store.verify(feed.spec)
     return StoredFeed(store, feed.spec)
