@@ -36,6 +36,14 @@ resample blocks of 20 days with all assets of a day, because assets crash togeth
 than EWMA-t". Quantile loss (of simple moves) is relative to EWMA-t's, FZ0 (of log moves) the difference to it: below
 1 and below 0 are better."""
 
+_TESTS_SAID = """How many assets each test rejects, against how many it would if every forecast were sound. *both* tests
+the whole law. Statistic, p-value, n, detail and status of each asset stand in `tests.csv`."""
+_TRANSFORMS_SAID = """Of the model in use: share of outcomes in each tenth of their forecast law, over a tenth; 1 is
+sound. Bins of each asset: `transforms.csv`."""
+_CHALLENGERS_SAID = """Quantile regressions (CAViaR) and plain history. Quantile loss and CRPS, of log moves, are
+relative to the model in use over the same bars: below 1 is better than it. *Better* and *Worse* name the assets where
+Diebold and Mariano's p of the quantile loss is below 5 %. Each asset: `challengers.csv`."""
+
 
 def criteria_rows(found: TrackRecord) -> list[tuple[str, ...]]:
     """A row a criterion of the bar."""
@@ -217,21 +225,13 @@ def markdown(found: TrackRecord) -> str:
         "Reliability should be small, resolution large. Limits hold 90 % of bins if assets are independent: not here.",
         grid(BRIER_COLUMNS, brier_rows(found)),
         "## Further tests, at 99 %",
-        (
-            "How many assets each test rejects, against how many it would if every forecast were sound. *both* tests the "
-            "whole law. Statistic, p-value, n, detail and status of each asset stand in `tests.csv`."
-        ),
+        _TESTS_SAID,
         grid(TEST_COLUMNS, test_rows(found)),
         "## Probability integral transforms",
-        "Of the model in use: share of outcomes in each tenth of their forecast law over a tenth; 1 is sound. Bins of "
-        "each asset: `transforms.csv`.",
+        _TRANSFORMS_SAID,
         grid(TRANSFORM_COLUMNS, transform_rows(found)),
         "## Challengers of another kind, falls at 99 %",
-        (
-            "Quantile regressions (CAViaR) and plain history. Quantile loss and CRPS, of log moves, are relative to the "
-            "model in use over the same bars: below 1 is better than it. *Better* and *Worse* name the assets where "
-            "Diebold and Mariano's p of the quantile loss is below 5 %. Each asset: `challengers.csv`."
-        ),
+        _CHALLENGERS_SAID,
         grid(CHALLENGER_COLUMNS, challenger_rows(found)),
         "## Models in use",
         grid(MODEL_COLUMNS, model_rows(found)),
