@@ -16,6 +16,7 @@ from risk.market import FloatArray, IntArray, PriceSeries
 from risk.settings import Backing, Settings
 from risk.streams import stream
 from risk.tails.comparison import method_rows
+from risk.tails.diagnostics import DiagnosticRows, diagnose
 from risk.tails.evidence import EvidenceRows, evidence_rows, run_race
 from risk.tails.figures import FigureRequest, simulated_figures
 from risk.tails.horizon import bars_of, stream_subject
@@ -221,6 +222,7 @@ def _calibrate(task: SubjectTask, settings: Settings) -> SubjectOutcome:
             task.subject, returns, window=settings.models.walk_forward_window,
             refit_every=settings.models.refit_interval,
         ),
+        diagnostics=DiagnosticRows() if ":" in task.subject else diagnose(task.subject, fits, winner, returns),
     )  # fmt: skip
     return SubjectOutcome(task.subject, model, tuple(figures), evidence)
 

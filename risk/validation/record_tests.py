@@ -130,7 +130,7 @@ def forecast_tests(
         def made() -> Found:
             tests = calibration_tests(losses, var, es, deviation, confidence)
             test, one_sided = getattr(tests, kind), getattr(tests, f"{kind}_one_sided")
-            # Two-sided the chi-squared law rejects a quarter of sound records of ten exceptions; a margin asks one side.
+            # Two-sided the chi-squared law rejects a quarter of sound records of ten exceptions.
             return Found(test.statistic, one_sided, f"one-sided; two-sided p {test.p_value:.3f}, too small if few hits")
 
         return made
