@@ -29,7 +29,7 @@ PARAMETER_SCHEMA = {
     "subject": "str", "model": "str", "parameter": "str", "in_use": "f8", "estimate": "f8", "standard_error": "f8",
     "hessian_error": "f8", "lower": "f8", "upper": "f8", "n_observations": "i8", "condition": "f8", "status": "str",
 }  # fmt: skip
-"""`in_use` is the fit with the pooled prior, `estimate` the likelihood's own; `standard_error` is the sandwich's, robust
+"""`in_use` is the fit with the prior, `estimate` the likelihood's own; `standard_error` is the sandwich's, robust
 to a wrong density, with its 90 % interval; `hessian_error` is the inverse information's."""
 THRESHOLD_SCHEMA = {
     "subject": "str", "side": "str", "n_exceedances": "i8", "n_observations": "i8", "usual": "bool",
