@@ -26,14 +26,14 @@ METHOD_COLUMNS = ("Asset", "Method", "Confidence", "Exceedances", "Expected", "M
 PAIR_COLUMNS = ("Assets", "Correlation", "By factors", "Stressed", "Tail dependence", "Stressed", "Status")
 PEG_COLUMNS = ("Asset", "Peg", "Mean gap", "Tracking error a bar", "Worst gap", "Half-life", "Status")
 TEST_COLUMNS = ("Model", "Version", "Assumption", "Test", "Tested", "Rejected", "Where")
-PARAMETER_COLUMNS = ("Asset", "Model", "Parameter", "In use", "Estimate", "Robust error", "90 % interval", "Hessian's",
-                     "Returns", "Status")  # fmt: skip
+PARAMETER_COLUMNS = ("Asset", "Model", "Parameter", "In use", "Estimate", "Robust error", "90 % interval",
+                     "Hessian's", "Returns", "Status")  # fmt: skip
 THRESHOLD_COLUMNS = ("Asset", "Side", "Tail", "xi", "Error", "xi over thresholds", "Hill", "99 % quantile",
                      "90 % interval", "Spread", "Stable", "Status")  # fmt: skip
-SENSITIVITY_COLUMNS = ("Asset", "Model", "Parameter", "Value", "10 % lower", "Value at risk", "10 % higher",
+SENSITIVITY_COLUMNS = ("Asset", "Model", "Parameter", "Value", "1 % lower", "Value at risk", "1 % higher",
                        "Elasticity", "Status")  # fmt: skip
-REALISED_COLUMNS = ("Asset", "Estimator", "Bars", "Left out", "Volatility", "Model's", "Ratio", "90 % interval", "QLIKE",
-                    "Constant's", "p better", "Status")  # fmt: skip
+REALISED_COLUMNS = ("Asset", "Estimator", "Bars", "Left out", "Volatility", "Model's", "Ratio", "90 % interval",
+                    "QLIKE", "Constant's", "p better", "Status")  # fmt: skip
 DEPENDENCE_COLUMNS = ("Model", "Assets", "Fitted on", "Forecasts", "Log score", "Against t copula", "Error", "p better",
                       "Energy score", "p better", "nu", "Verdict", "Status")  # fmt: skip
 JOINT_COLUMNS = ("Assets", "Horizon", "Both fall", "The other too", "90 % interval", "Seen", "Of falls", "p",
@@ -136,9 +136,12 @@ def peg_rows(found: Calibration) -> list[tuple[str, ...]]:
 
 
 def parameter_rows(found: Calibration) -> list[tuple[str, ...]]:
-    """A row an asset, model and parameter."""
+    """A row an asset and parameter, of the model that its paths are made with."""
     rows = []
+    used = {(name, model.model) for name, model in found.assets.items()}
     for row in _diagnostic(found, "parameters"):
+        if (row["subject"], row["model"]) not in used:
+            continue
         ok = row["status"] == "ok"
         interval = f"{wording.significant(row['lower'])} to {wording.significant(row['upper'])}"
         errors = [
@@ -190,8 +193,9 @@ def realised_rows(found: Calibration) -> list[tuple[str, ...]]:
     return [
         (
             row["subject"], row["estimator"], f"{row['n']:,}", str(row["left_out"]), wording.percent(row["volatility"]),
-            wording.percent(row["model_volatility"]), f"{row['ratio']:.3f}", f"{row['lower']:.3f} to {row['upper']:.3f}",
-            f"{row['qlike']:.4f}", f"{row['constant_qlike']:.4f}", wording.p_value(row["better_p_value"]), row["status"],
+            wording.percent(row["model_volatility"]), f"{row['ratio']:.3f}",
+            f"{row['lower']:.3f} to {row['upper']:.3f}", f"{row['qlike']:.4f}", f"{row['constant_qlike']:.4f}",
+            wording.p_value(row["better_p_value"]), row["status"],
         )
         for row in _diagnostic(found, "realised")
     ]  # fmt: skip
@@ -228,7 +232,7 @@ def diagnostic_sentences(found: Calibration) -> list[str]:
     said = []
     if parameters := list(_diagnostic(found, "parameters")):
         bad = sorted({f"{row['subject']} {row['model']}" for row in parameters if row["status"] != "ok"})
-        said.append(f"Robust standard errors: {_without(bad)}.")
+        said.append(f"Robust standard errors: of every fit{' but ' if bad else ''}{', '.join(bad)}.")
     if thresholds := list(_diagnostic(found, "thresholds")):
         tails = {(row["subject"], row["side"]): row["stable"] for row in thresholds}
         unstable = [f"{subject} {side}" for (subject, side), stable in tails.items() if not stable]
@@ -260,10 +264,6 @@ def diagnostic_sentences(found: Calibration) -> list[str]:
             f"{LEVEL * len(pairs):.1f} are expected by chance{': ' if more else ''}{'; '.join(more)}."
         )
     return said
-
-
-def _without(names: list[str]) -> str:
-    return f"none of {', '.join(names)}" if names else "of every fit"
 
 
 def _diagnostic(found: Calibration, name: str) -> Iterator[dict[str, Any]]:
@@ -333,7 +333,8 @@ def markdown(found: Calibration) -> str:
         ("Track record", ("Falls at 99 %, one bar ahead. *Passes*: so many exceptions or more have a probability of "
          "5 % or more."), RECORD_COLUMNS, record_rows(found)),
         ("Exceptions", "Of the model in use, dated.", EXCEPTION_COLUMNS, exception_rows(found)),
-        ("Standard errors", "Of the likelihood's own estimate, robust to a wrong density; *in use* is shrunk to a prior.",
+        ("Standard errors", ("Of the likelihood's own estimate, robust to a wrong density; *in use* is shrunk to a prior. "
+         "Models that race beside the one in use are in `parameters.csv`."),
          PARAMETER_COLUMNS, parameter_rows(found)),
         ("Thresholds of the tail", ("Of standardised residuals; every threshold is in `thresholds.csv`. *Spread* is "
          "the largest 99 % quantile over thresholds against the smallest."), THRESHOLD_COLUMNS, threshold_rows(found)),
