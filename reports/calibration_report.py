@@ -333,8 +333,8 @@ def markdown(found: Calibration) -> str:
         ("Track record", ("Falls at 99 %, one bar ahead. *Passes*: so many exceptions or more have a probability of "
          "5 % or more."), RECORD_COLUMNS, record_rows(found)),
         ("Exceptions", "Of the model in use, dated.", EXCEPTION_COLUMNS, exception_rows(found)),
-        ("Standard errors", ("Of the likelihood's own estimate, robust to a wrong density; *in use* is shrunk to a prior. "
-         "Models that race beside the one in use are in `parameters.csv`."),
+        ("Standard errors", ("Of the likelihood's own estimate, robust to a wrong density; *in use* is shrunk to a "
+         "prior. Models that race beside the one in use are in `parameters.csv`."),
          PARAMETER_COLUMNS, parameter_rows(found)),
         ("Thresholds of the tail", ("Of standardised residuals; every threshold is in `thresholds.csv`. *Spread* is "
          "the largest 99 % quantile over thresholds against the smallest."), THRESHOLD_COLUMNS, threshold_rows(found)),

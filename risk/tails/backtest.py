@@ -21,6 +21,7 @@ from risk.settings import Settings
 from risk.tails.calibrate import subject_tasks
 from risk.tails.challengers import challenger_rows
 from risk.tails.evidence import MINIMUM_RACE, RUN_LENGTH, hour_factors, priors_known
+from risk.tails.spacing import spacing_remedy
 from risk.tails.subject import SubjectOutcome, SubjectTask
 from risk.validation.scores import fz0_score, quantile_loss
 from risk.validation.stability import fall_back_bars
@@ -182,7 +183,7 @@ def _walked(task: SubjectTask, settings: Settings) -> SubjectRecord:
         raise RefusalError(
             f"{len(returns)} returns between neighbouring bars are known; {start} before the first fit "
             f"(models.minimum_observations, and none before the first pooled prior) and {MINIMUM_FORECASTS} "
-            "to forecast are the least"
+            f"to forecast are the least{spacing_remedy(task.series)}"
         )
     interval = task.series.interval
     window = max(models.walk_forward_window, start)

@@ -23,6 +23,7 @@ from risk.tails.horizon import bars_of, stream_subject
 from risk.tails.one_bar import historical_figures, parametric_figures, volatility_figure
 from risk.tails.peg import depeg_component
 from risk.tails.shocks import ShockDistribution, fit_shocks
+from risk.tails.spacing import known_returns
 from risk.tails.states import (
     bound_persistence,
     parameter_prior,
@@ -131,10 +132,7 @@ def usable_returns(task: SubjectTask, settings: Settings) -> tuple[IntArray, Flo
     if settings.models.window is not None:
         observed_at, returns = observed_at[-settings.models.window :], returns[-settings.models.window :]
     if len(returns) < settings.models.minimum_observations:
-        raise RefusalError(
-            f"only {len(returns)} returns between neighbouring bars are known, "
-            f"and models.minimum_observations asks for {settings.models.minimum_observations}"
-        )
+        raise RefusalError(known_returns(len(returns), settings.models.minimum_observations, task.series))
     if np.ptp(returns) <= 1e-12:
         raise RefusalError("the price does not move")
     return observed_at, returns

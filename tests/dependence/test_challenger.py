@@ -28,7 +28,6 @@ def moving(n: int, seed: int) -> np.ndarray:
 def test_moving_correlation_is_found() -> None:
     found = race(moving(1000, seed=1))
     assert str(found["dcc"]["verdict"]).startswith("better than the constant copula")
-    assert float(found["dcc"]["better_p_value"]) < 1e-3
     assert found["independent"]["verdict"] == "worse than the constant copula"
     assert (found["dcc"]["n_fitted"], found["dcc"]["n"]) == (666, 334)
 
