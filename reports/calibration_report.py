@@ -21,7 +21,7 @@ RACE_COLUMNS = ("Asset", "Model", "Log score", "Against EWMA-t", "p better", "p 
 FIT_COLUMNS = ("Subject", "Model", "Returns", "Persistence", "90 % interval", "nu", "90 % interval", "Prior", "Status")
 TAIL_COLUMNS = ("Subject", "Side", "Measure", "Method", "Value", "90 % interval", "Status")
 TERM_COLUMNS = ("Subject", "Horizon", "Confidence", "Basis", "Value at risk", "90 % interval", "Shortfall",
-                "Simulated", "Scaled history", "Status")  # fmt: skip
+                "Simulated", "Scaled history", "Worst point", "Status")  # fmt: skip
 METHOD_COLUMNS = ("Asset", "Method", "Confidence", "Exceedances", "Expected", "Must be multiplied by", "Status")
 PAIR_COLUMNS = ("Assets", "Correlation", "By factors", "Stressed", "Tail dependence", "Stressed", "Status")
 PEG_COLUMNS = ("Asset", "Peg", "Mean gap", "Tracking error a bar", "Worst gap", "Half-life", "Status")
@@ -88,15 +88,25 @@ def tail_rows(found: Calibration) -> list[tuple[str, ...]]:
 
 
 def term_rows(found: Calibration) -> list[tuple[str, ...]]:
-    """A row an asset, horizon and confidence, of falls."""
-    return [
-        (
-            row["subject"], wording.duration(row["horizon"]), f"{row['confidence']:.4%}", row["basis"],
-            wording.percent(row["value_at_risk"]), _band(row), wording.percent(row["expected_shortfall"]),
-            wording.percent(row["conditional"]), wording.percent(row["scaled_history"]), row["status"],
-        )
-        for row in _of_assets(found.term_structure.where(side=str(Side.DOWN))).rows()
-    ]  # fmt: skip
+    """A row an asset, horizon and confidence, of falls; the worst point of paths at the declared confidences."""
+    worst = {
+        (row["subject"], row["horizon"], row["confidence"]): row["value"]
+        for row in found.figures.where(
+            measure=str(Measure.DRAWDOWN), side=str(Side.DOWN), method="conditional"
+        ).rows()
+    }  # fmt: skip
+    rows = []
+    for row in _of_assets(found.term_structure.where(side=str(Side.DOWN))).rows():
+        lowest = worst.get((row["subject"], row["horizon"], row["confidence"]))
+        rows.append(
+            (
+                row["subject"], wording.duration(row["horizon"]), f"{row['confidence']:.4%}", row["basis"],
+                wording.percent(row["value_at_risk"]), _band(row), wording.percent(row["expected_shortfall"]),
+                wording.percent(row["conditional"]), wording.percent(row["scaled_history"]),
+                wording.ABSENT if lowest is None else wording.percent(lowest), row["status"],
+            )
+        )  # fmt: skip
+    return rows
 
 
 def method_rows(found: Calibration) -> list[tuple[str, ...]]:
@@ -322,7 +332,8 @@ def markdown(found: Calibration) -> str:
         ("The fit", "Of the model that paths are made with, over posterior draws.", FIT_COLUMNS, fit_rows(found)),
         ("The tail", "At 99 % over the shortest horizon, simple moves.", TAIL_COLUMNS, tail_rows(found)),
         ("The term structure", ("Falls. Beyond one bar the mean of simulation and scaled history, with its band; "
-         "*life* is the confidence that is breached over the parameter life with the appetite's probability."),
+         "*life* is the confidence that is breached over the parameter life with the appetite's probability. *Worst "
+         "point* is the same quantile of the lowest point of simulated paths, not of their end."),
          TERM_COLUMNS, term_rows(found)),
         ("Methods side by side", "One bar ahead, falls. Above 1 a method understates its quantile.",
          METHOD_COLUMNS, method_rows(found)),
