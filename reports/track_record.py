@@ -126,7 +126,7 @@ def model_rows(found: TrackRecord) -> list[tuple[str, ...]]:
 
 def test_rows(found: TrackRecord) -> list[tuple[str, ...]]:
     """A row a test, side and length of bars: on how many assets it was made and rejected."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     keys = dict.fromkeys((row["interval"], row["side"], row["test"]) for row in found.tests.rows())
     for interval, side, test in keys:
         own = found.tests.where(interval=interval, side=side, test=test)
@@ -145,7 +145,7 @@ def test_rows(found: TrackRecord) -> list[tuple[str, ...]]:
 
 def challenger_rows(found: TrackRecord) -> list[tuple[str, ...]]:
     """A row a forecaster of another kind and length of bars: against the model in use, over the bars of both."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for interval, model in dict.fromkeys((row["interval"], row["model"]) for row in found.challengers.rows()):
         own = found.challengers.where(interval=interval, model=model)
         made = own.take(own["verdict"] != "not compared")

@@ -51,7 +51,8 @@ def dependence_race(residuals: Residuals, dependence: Dependence, *, seed: int) 
     seed
     """
     leaders = [name for name in dependence.assets if name not in twins(residuals)]
-    times, values = (part[-MOST_BARS:] for part in common_bars(leaders, residuals))
+    times, values = common_bars(leaders, residuals)
+    times, values = times[-MOST_BARS:], values[-MOST_BARS:]
     n, d = values.shape
     trained = int(n * TRAINED)
     if d < 2 or trained < MINIMUM_ROWS:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from itertools import combinations
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import bdtrc, betaincinv
 
 from risk.calibration import Dependence, SubjectModel
@@ -15,6 +16,7 @@ from risk.errors import DataError
 from risk.market import FloatArray
 
 Row = tuple[object, ...]
+Hits = npt.NDArray[np.bool_]
 
 JOINT_SCHEMA = {
     "asset": "str", "other": "str", "horizon": "i8", "confidence": "f8", "n_paths": "i8", "joint": "f8",
@@ -69,13 +71,13 @@ def joint_falls(
     )
 
 
-def _falls(moves: FloatArray) -> FloatArray:
+def _falls(moves: FloatArray) -> Hits:
     """Where moves (n, d) lie below their own quantile; ties of prices that stand still do not."""
-    below: FloatArray = moves < np.quantile(moves, 1.0 - CONFIDENCE, axis=0)
+    below: Hits = moves < np.quantile(moves, 1.0 - CONFIDENCE, axis=0)
     return below
 
 
-def _pair(simulated: FloatArray, seen: FloatArray) -> tuple[object, ...]:
+def _pair(simulated: Hits, seen: Hits) -> tuple[object, ...]:
     """What one pair of columns says."""
     one, both = int(simulated[:, 0].sum()), int(simulated.all(axis=1).sum())
     # Jeffreys' interval of a share.

@@ -95,11 +95,11 @@ def parameter_rows(subject: str, in_use: FitResult, returns: FloatArray) -> tupl
             for name, value in in_use.parameters.items() if value != 0.0
         )  # fmt: skip
     rows = []
-    for name, error, plain in zip(robust.names, robust.standard_errors, hessian.standard_errors, strict=True):
-        estimate, width = alone.parameters[name], NORMAL_90 * float(error)
+    for name, spread, plain in zip(robust.names, robust.standard_errors, hessian.standard_errors, strict=True):
+        estimate, width = alone.parameters[name], NORMAL_90 * float(spread)
         rows.append(
             (
-                subject, str(in_use.model), name, in_use.parameters[name], estimate, float(error), float(plain),
+                subject, str(in_use.model), name, in_use.parameters[name], estimate, float(spread), float(plain),
                 estimate - width, estimate + width, len(returns), robust.condition, "ok",
             )
         )  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from risk.calibration import SubjectModel
 from risk.errors import DataError
@@ -42,7 +43,7 @@ def realised_rows(snapshot: MarketSnapshot, models: Mapping[str, SubjectModel], 
     rows: list[Row] = []
     for name, model in sorted(models.items()):
         bars, left_out = _bars(snapshot, name, model.observed_at)
-        kept = np.isfinite(bars).all(axis=1)
+        kept = np.asarray(np.isfinite(bars).all(axis=1))
         for estimator, realised, expected in _pairs(bars[kept], model, kept):
             generator = stream(seed, "realised", f"{name}/{estimator}")
             rows.append(_row((name, estimator, model.model), realised, expected, left_out, generator))
@@ -65,7 +66,9 @@ def _bars(snapshot: MarketSnapshot, asset: str, observed_at: IntArray) -> tuple[
     return out, int(np.sum(~sound))
 
 
-def _pairs(bars: FloatArray, model: SubjectModel, kept: FloatArray) -> list[tuple[str, FloatArray, FloatArray]]:
+def _pairs(
+    bars: FloatArray, model: SubjectModel, kept: npt.NDArray[np.bool_]
+) -> list[tuple[str, FloatArray, FloatArray]]:
     """Estimator, its variances, and the model's over the same bars."""
     own = model.variances[kept]
     pairs = [(str(kind), np.maximum(range_variances(bars, kind), 0.0), own) for kind in RangeEstimator if len(bars)]
