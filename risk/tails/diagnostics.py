@@ -148,7 +148,7 @@ def sensitivity_rows(subject: str, best: FitResult, returns: FloatArray) -> tupl
 
     def figure(values: Mapping[str, float]) -> float:
         vector = np.array([values.get(name, 0.0) for name in PARAMETER_NAMES])
-        variance = filter_variances(vector, returns, presample=best.presample, model=best.model)[-1]
+        variance = filter_variances(vector, returns, presample=best.presample)[-1]  # that of every model of paths
         law = Innovations(max(values["nu"], _NU_FLOOR), values.get(SKEW, 0.0))
         cut = values.get("mu", 0.0) + math.sqrt(variance) * float(law.quantile(1.0 - CONFIDENCE))
         return -math.expm1(cut)

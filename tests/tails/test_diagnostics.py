@@ -18,6 +18,7 @@ from risk.tails.diagnostics import (
     threshold_rows,
 )
 from risk.tails.realised import REALISED_SCHEMA, realised_rows
+from risk.volatility.forecasters import DRIVES_PATHS
 from risk.volatility.models import VolatilityModel, fit
 from risk.volatility.standard_errors import parameter_covariance
 from tests.factories import DAY, make_calibration, make_snapshot
@@ -126,3 +127,12 @@ def test_realised_variance_sees_twice_the_range() -> None:
     assert "yang_zhang" in one
     # Without a range there is nothing to show.
     assert realised_rows(replace(snapshot, series=others), {"BTC": model}, seed=1) == ()
+
+
+@pytest.mark.parametrize("kind", sorted(DRIVES_PATHS))
+def test_every_model_of_paths_can_be_moved(kind: VolatilityModel, returns: np.ndarray) -> None:
+    best = fit(kind, returns)
+    rows = named(SENSITIVITY_SCHEMA, sensitivity_rows("ABC", best, returns))
+    (base,) = {row["base"] for row in rows}
+    assert 0.0 < base < 1.0
+    assert {row["parameter"] for row in rows} == {name for name, value in best.parameters.items() if value != 0.0}
