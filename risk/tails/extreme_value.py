@@ -284,12 +284,14 @@ def _at_lowest_index(z: Array) -> tuple[float, float]:
 
 
 def _information(z: Array, xi: float, scale: float) -> Array:
-    """Observed information (2, 2) in (xi, beta)."""
+    """Observed information (2, 2) in (xi, beta); NaN where moments put the end of the support inside the sample."""
     if abs(xi) < 1e-4:
         xi = 1e-4 if xi >= 0.0 else -1e-4  # the closed form cancels nearer to zero
     n = z.size
     w = z / scale
     u = 1.0 + xi * w
+    if u.min() <= 0.0:
+        return np.full((2, 2), math.nan)
     ratio = w / u
     log_u = np.log(u)
     both = float(np.sum(ratio - (1.0 + xi) * ratio**2)) / scale

@@ -28,7 +28,6 @@ def moving(n: int, seed: int) -> np.ndarray:
 def test_moving_correlation_is_found() -> None:
     found = race(moving(1000, seed=1))
     assert str(found["dcc"]["verdict"]).startswith("better than the constant copula")
-    assert found["independent"]["verdict"] == "worse than the constant copula"
     assert (found["dcc"]["n_fitted"], found["dcc"]["n"]) == (666, 334)
 
 
@@ -38,6 +37,7 @@ def test_constant_correlation_stays() -> None:
     found = race(z / np.sqrt(rng.chisquare(5, (1000, 1)) / 5))
     assert not str(found["dcc"]["verdict"]).startswith("better")
     assert found["t_copula"]["verdict"] == "in force"
+    assert found["independent"]["verdict"] == "worse than the constant copula"
     # The energy score sees that independence is wrong, too: same random numbers, fewer bars.
     assert float(found["t_copula"]["energy"]) < float(found["independent"]["energy"])
 

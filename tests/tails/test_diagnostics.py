@@ -17,6 +17,7 @@ from risk.tails.diagnostics import (
     sensitivity_rows,
     threshold_rows,
 )
+from risk.tails.extreme_value import fit_tail
 from risk.tails.realised import REALISED_SCHEMA, realised_rows
 from risk.volatility.forecasters import DRIVES_PATHS
 from risk.volatility.models import VolatilityModel, fit
@@ -136,3 +137,14 @@ def test_every_model_of_paths_can_be_moved(kind: VolatilityModel, returns: np.nd
     (base,) = {row["base"] for row in rows}
     assert 0.0 < base < 1.0
     assert {row["parameter"] for row in rows} == {name for name, value in best.parameters.items() if value != 0.0}
+
+
+def test_moments_whose_support_ends_inside_the_sample_have_no_errors() -> None:
+    """Sixteen excesses whose weighted moments give xi -.53 and an end below the largest: no warning, no errors."""
+    excesses = np.array(
+        [1.35, 0.77, 0.92, 3.04, 1.93, 0.27, 0.60, 1.73, 0.23, 0.87, 1.37, 0.85, 0.64, 0.77, 0.12, 0.55]
+    )
+    found = fit_tail(np.concatenate([np.zeros(100), excesses]), threshold=0.0)
+    assert found.xi == pytest.approx(-0.53, abs=0.02)
+    assert -found.beta / found.xi < excesses.max()
+    assert np.isnan([found.xi_error, found.beta_error]).all()
