@@ -301,7 +301,7 @@ def _information(z: Array, xi: float, scale: float) -> Array:
 
 
 def _standard_errors(information: Array) -> tuple[float, float]:
-    if information[0, 0] <= 0.0 or np.linalg.det(information) <= 0.0:
+    if not information[0, 0] > 0.0 or np.linalg.det(information) <= 0.0:  # NaN, too
         return math.nan, math.nan
     covariance = np.linalg.inv(information)
     return math.sqrt(covariance[0, 0]), math.sqrt(covariance[1, 1])
