@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from reports import wording
+from reports import diagnostics_report, wording
 from reports.track_record import grid
 from risk.artifact import Table
 from risk.calibration import Calibration, Measure, Side, SubjectModel
@@ -21,7 +21,7 @@ RACE_COLUMNS = ("Asset", "Model", "Log score", "Against EWMA-t", "p better", "p 
 FIT_COLUMNS = ("Subject", "Model", "Returns", "Persistence", "90 % interval", "nu", "90 % interval", "Prior", "Status")
 TAIL_COLUMNS = ("Subject", "Side", "Measure", "Method", "Value", "90 % interval", "Status")
 TERM_COLUMNS = ("Subject", "Horizon", "Confidence", "Basis", "Value at risk", "90 % interval", "Shortfall",
-                "Simulated", "Scaled history", "Status")  # fmt: skip
+                "Simulated", "Scaled history", "Worst point", "Status")  # fmt: skip
 METHOD_COLUMNS = ("Asset", "Method", "Confidence", "Exceedances", "Expected", "Must be multiplied by", "Status")
 PAIR_COLUMNS = ("Assets", "Correlation", "By factors", "Stressed", "Tail dependence", "Stressed", "Status")
 PEG_COLUMNS = ("Asset", "Peg", "Mean gap", "Tracking error a bar", "Worst gap", "Half-life", "Status")
@@ -76,15 +76,25 @@ def tail_rows(found: Calibration) -> list[tuple[str, ...]]:
 
 
 def term_rows(found: Calibration) -> list[tuple[str, ...]]:
-    """A row an asset, horizon and confidence, of falls."""
-    return [
-        (
-            row["subject"], wording.duration(row["horizon"]), f"{row['confidence']:.4%}", row["basis"],
-            wording.percent(row["value_at_risk"]), _band(row), wording.percent(row["expected_shortfall"]),
-            wording.percent(row["conditional"]), wording.percent(row["scaled_history"]), row["status"],
-        )
-        for row in _of_assets(found.term_structure.where(side=str(Side.DOWN))).rows()
-    ]  # fmt: skip
+    """A row an asset, horizon and confidence, of falls; the worst point of paths at the declared confidences."""
+    worst = {
+        (row["subject"], row["horizon"], row["confidence"]): row["value"]
+        for row in found.figures.where(
+            measure=str(Measure.DRAWDOWN), side=str(Side.DOWN), method="conditional"
+        ).rows()
+    }  # fmt: skip
+    rows: list[tuple[str, ...]] = []
+    for row in _of_assets(found.term_structure.where(side=str(Side.DOWN))).rows():
+        lowest = worst.get((row["subject"], row["horizon"], row["confidence"]))
+        rows.append(
+            (
+                row["subject"], wording.duration(row["horizon"]), f"{row['confidence']:.4%}", row["basis"],
+                wording.percent(row["value_at_risk"]), _band(row), wording.percent(row["expected_shortfall"]),
+                wording.percent(row["conditional"]), wording.percent(row["scaled_history"]),
+                wording.ABSENT if lowest is None else wording.percent(lowest), row["status"],
+            )
+        )  # fmt: skip
+    return rows
 
 
 def method_rows(found: Calibration) -> list[tuple[str, ...]]:
@@ -173,7 +183,8 @@ def markdown(found: Calibration) -> str:
         ("The fit", "Of the model that paths are made with, over posterior draws.", FIT_COLUMNS, fit_rows(found)),
         ("The tail", "At 99 % over the shortest horizon, simple moves.", TAIL_COLUMNS, tail_rows(found)),
         ("The term structure", ("Falls. Beyond one bar the mean of simulation and scaled history, with its band; "
-         "*life* is the confidence that is breached over the parameter life with the appetite's probability."),
+         "*life* is the confidence that is breached over the parameter life with the appetite's probability. *Worst "
+         "point* is the same quantile of the lowest point of simulated paths, not of their end."),
          TERM_COLUMNS, term_rows(found)),
         ("Methods side by side", "One bar ahead, falls. Above 1 a method understates its quantile.",
          METHOD_COLUMNS, method_rows(found)),
@@ -184,9 +195,12 @@ def markdown(found: Calibration) -> str:
         ("Track record", ("Falls at 99 %, one bar ahead. *Passes*: so many exceptions or more have a probability of "
          "5 % or more."), RECORD_COLUMNS, record_rows(found)),
         ("Exceptions", "Of the model in use, dated.", EXCEPTION_COLUMNS, exception_rows(found)),
+        *diagnostics_report.sections(found),
         ("Unavailable", "Subjects without a model.", ("Subject", "Reason"),
          [(row["subject"], row["reason"]) for row in found.unavailable.rows()]),
     )  # fmt: skip
+    said_first = "\n".join(f"- {wording.markdown(sentence)}" for sentence in diagnostics_report.sentences(found))
+    parts += ["## How far the fits can be trusted", said_first or "None."]
     for title, said, columns, rows in sections:
         parts += [f"## {title}", said, grid(columns, rows) if rows else "None."]
     return "\n\n".join(parts) + "\n"

@@ -21,6 +21,10 @@ ASSET_COLUMNS = ("Asset", "Bars", "From", "To", "Forecasts", "Exceptions", "Expe
 BRIER_COLUMNS = ("Bars", "A fall beyond", "Forecasts", "Came", "Brier", "EWMA-t", "p", "Reliability", "Resolution",
                  "Uncertainty", "Outside their limits")  # fmt: skip
 CRITERIA_COLUMNS = ("Bars", "Criterion", "Required", "Found", "Met", "Detail")
+TEST_COLUMNS = ("Bars", "Side", "Test", "Tested", "Rejected at 5 %", "By chance", "Median p", "Rejected for")
+CHALLENGER_COLUMNS = ("Bars", "Forecaster", "Assets", "Forecasts", "Exceptions", "Expected", "Quantile loss", "CRPS",
+                      "Better", "Worse", "Not compared")  # fmt: skip
+TRANSFORM_COLUMNS = ("Bars", "Assets", "Forecasts", *(f"to {upper:.0%}" for upper in np.arange(1, 11) / 10))
 MODEL_COLUMNS = ("Asset", "In use", "Alarms, then the benchmark for a while", "Status")
 
 _NOTES = """Forecasts are of one bar, made before it from the bars known then. The model in use is the one that the
@@ -33,6 +37,14 @@ compare with, and probabilities of a fall are not. An exception is a loss beyond
 resample blocks of 20 days with all assets of a day, because assets crash together; p of a score is for "not better
 than EWMA-t". Quantile loss (of simple moves) is relative to EWMA-t's, FZ0 (of log moves) the difference to it: below
 1 and below 0 are better."""
+
+_TESTS_SAID = """How many assets each test rejects, against how many it would if every forecast were sound. *both* tests
+the whole law. Statistic, p-value, n, detail and status of each asset stand in `tests.csv`."""
+_TRANSFORMS_SAID = """Of the model in use: share of outcomes in each tenth of their forecast law, over a tenth; 1 is
+sound. Bins of each asset: `transforms.csv`."""
+_CHALLENGERS_SAID = """Quantile regressions (CAViaR) and plain history. Quantile loss and CRPS, of log moves, are
+relative to the model in use over the same bars: below 1 is better than it. *Better* and *Worse* name the assets where
+Diebold and Mariano's p of the quantile loss is below 5 %. Each asset: `challengers.csv`."""
 
 
 def criteria_rows(found: TrackRecord) -> list[tuple[str, ...]]:
@@ -114,6 +126,63 @@ def model_rows(found: TrackRecord) -> list[tuple[str, ...]]:
     ]
 
 
+def test_rows(found: TrackRecord) -> list[tuple[str, ...]]:
+    """A row a test, side and length of bars: on how many assets it was made and rejected."""
+    rows: list[tuple[str, ...]] = []
+    keys = dict.fromkeys((row["interval"], row["side"], row["test"]) for row in found.tests.rows())
+    for interval, side, test in keys:
+        own = found.tests.where(interval=interval, side=side, test=test)
+        made = own.where(status="ok")
+        rejected = made.take(made["p_value"] < LEVEL)["subject"].tolist()
+        rows.append(
+            (
+                wording.duration(interval), side, test, f"{len(made)} of {len(own)}", str(len(rejected)),
+                f"{LEVEL * len(made):.1f}",
+                wording.p_value(float(np.median(made["p_value"]))) if len(made) else wording.ABSENT,
+                ", ".join(rejected) or "none",
+            )
+        )  # fmt: skip
+    return rows
+
+
+def challenger_rows(found: TrackRecord) -> list[tuple[str, ...]]:
+    """A row a forecaster of another kind and length of bars: against the model in use, over the bars of both."""
+    rows: list[tuple[str, ...]] = []
+    for interval, model in dict.fromkeys((row["interval"], row["model"]) for row in found.challengers.rows()):
+        own = found.challengers.where(interval=interval, model=model)
+        made = own.take(own["verdict"] != "not compared")
+        n = made["n"]
+        ratios = [
+            f"{float(n @ made[name]) / float(n @ made[f'{name}_in_use']):.4f}" if made[name].any() else wording.ABSENT
+            for name in ("quantile_loss", "crps")
+        ]
+        better, worse = (
+            ", ".join(made.take(made[f"{name}_p_value"] < LEVEL)["subject"].tolist()) or "none"
+            for name in ("better", "worse")
+        )
+        rows.append(
+            (
+                wording.duration(interval), model, f"{len(made)}", f"{int(n.sum()):,}",
+                f"{int(made['exceptions'].sum()):,}", f"{float(made['expected'].sum()):,.1f}", *ratios, better, worse,
+                ", ".join(own.where(verdict="not compared")["subject"].tolist()) or "none",
+            )
+        )  # fmt: skip
+    return rows
+
+
+def transform_rows(found: TrackRecord) -> list[tuple[str, ...]]:
+    """A row a length of bars: share of probability integral transforms in each tenth, over its expected share."""
+    rows = []
+    for interval in dict.fromkeys(found.transforms["interval"].tolist()):
+        own = found.transforms.where(interval=interval)
+        tenth = np.minimum((own["lower"] * 10.0 + 1e-9).astype(np.int64), 9)
+        share = np.bincount(tenth, own["n"]) / np.bincount(tenth, own["expected"])
+        assets = len(set(own["subject"].tolist()))
+        cells = (f"{value:.2f}" for value in share)
+        rows.append((wording.duration(interval), str(assets), f"{int(own['n'].sum()):,}", *cells))
+    return rows
+
+
 def losses(found: TrackRecord) -> list[str]:
     """Where the record is weak, in sentences: criteria missed, assets that fail or are worse than the benchmark."""
     sentences = [
@@ -157,6 +226,15 @@ def markdown(found: TrackRecord) -> str:
         "## Probability of a fall beyond a threshold",
         "Reliability should be small, resolution large. Limits hold 90 % of bins if assets are independent: not here.",
         grid(BRIER_COLUMNS, brier_rows(found)),
+        "## Further tests, at 99 %",
+        _TESTS_SAID,
+        grid(TEST_COLUMNS, test_rows(found)),
+        "## Probability integral transforms",
+        _TRANSFORMS_SAID,
+        grid(TRANSFORM_COLUMNS, transform_rows(found)),
+        "## Challengers of another kind, falls at 99 %",
+        _CHALLENGERS_SAID,
+        grid(CHALLENGER_COLUMNS, challenger_rows(found)),
         "## Models in use",
         grid(MODEL_COLUMNS, model_rows(found)),
     ]

@@ -196,6 +196,9 @@ class Calibration:
         Path models by subject.
     dependence
         How the assets move together.
+    diagnostics
+        Further tables by name, of `DIAGNOSTICS`: how far fits can be trusted (`risk.tails.diagnostics`,
+        `risk.tails.realised`, `risk.dependence.challenger`).
     """
 
     as_of: int
@@ -212,6 +215,7 @@ class Calibration:
     assets: Mapping[str, SubjectModel]
     pairs: Mapping[str, SubjectModel]
     dependence: Dependence
+    diagnostics: Mapping[str, Table] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
     settings_hash: str = ""
 
@@ -252,7 +256,7 @@ class Calibration:
             ("assets", self.assets),
             ("pairs", self.pairs),
         )
-        tables: dict[str, Table] = {name: getattr(self, name) for name in _TABLES}
+        tables: dict[str, Table] = {name: getattr(self, name) for name in _TABLES} | dict(self.diagnostics)
         models: dict[str, list[dict[str, Any]]] = {"assets": [], "pairs": []}
         for group, subjects in groups:
             for subject in sorted(subjects):
@@ -284,11 +288,13 @@ class Calibration:
             assets=_models_from("assets", document, tables),
             pairs=_models_from("pairs", document, tables),
             dependence=Dependence(**dependence),
+            diagnostics={name: tables[name] for name in DIAGNOSTICS if name in tables},
             inputs=artifact.inputs,
             settings_hash=artifact.settings_hash,
         )
 
 
+DIAGNOSTICS = ("parameters", "thresholds", "sensitivities", "realised", "dependence_race", "joint_falls")
 _TABLES = (
     "figures", "unavailable", "race", "track_record", "exceptions", "assumptions", "term_structure", "methods", "pegs",
     "dependence_pairs",

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import Executor
 
+from risk.artifact import Table
 from risk.calibration import Calibration
+from risk.dependence.challenger import RACE_SCHEMA, dependence_race
 from risk.dependence.copula import fit_dependence
+from risk.dependence.joint_falls import JOINT_SCHEMA, joint_falls
 from risk.dependence.summary import dependence_pairs
 from risk.errors import EvidenceError
 from risk.market import MarketSnapshot
@@ -46,8 +49,14 @@ def calibrate(snapshot: MarketSnapshot, settings: Settings, executor: Executor |
     dependence = fit_dependence(residuals)
     sectors = {name: asset.asset_class for name, asset in settings.assets.items()}
     pairs = dependence_pairs(dependence, residuals, sectors)
+    models = {one.subject: one.model for one in outcomes if one.model is not None and one.subject in residuals}
+    falls = joint_falls(models, dependence, horizon=settings.appetite.es_horizon, seed=settings.seed)
+    diagnostics = {
+        "dependence_race": Table.from_rows(RACE_SCHEMA, dependence_race(residuals, dependence, seed=settings.seed)),
+        "joint_falls": Table.from_rows(JOINT_SCHEMA, falls),
+    }
     inputs = {"snapshot": snapshot.artifact().content_hash}
-    return assemble(snapshot, settings, outcomes, dependence, pairs, inputs=inputs)
+    return assemble(snapshot, settings, outcomes, dependence, pairs, diagnostics=diagnostics, inputs=inputs)
 
 
 def backtest(snapshot: MarketSnapshot, settings: Settings, executor: Executor | None = None) -> TrackRecord:

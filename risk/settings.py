@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from risk.artifact import json_hash
 from risk.errors import SettingsError
@@ -151,7 +151,7 @@ class Models(Model):
         Models that race; ``ewma_t`` always runs. Of those that drive no paths (``egarch_t``, ``component_t``)
         a winner is shown, and the best that can stands in for it on paths.
     confidence
-        Confidences of the risk figures.
+        Confidences of the risk figures: at least one, above 0, each once.
     posterior_draws, paths_per_draw
         Parameter draws behind a band, and common random paths under each.
     refit_interval
@@ -163,13 +163,20 @@ class Models(Model):
     window: int | None = Field(default=None, ge=250)
     minimum_observations: int = Field(default=120, ge=60)
     volatility: tuple[Entrant, ...] = ("ewma_t", "garch_t", "gjr_t")
-    confidence: tuple[Fraction, ...] = (0.95, 0.99, 0.995)
+    confidence: tuple[Annotated[Fraction, Field(gt=0)], ...] = Field(default=(0.95, 0.99, 0.995), min_length=1)
     posterior_draws: int = Field(default=50, ge=20, le=1000)
     paths_per_draw: int = Field(default=200, ge=50, le=100_000)
     walk_forward_window: int = Field(default=500, ge=250)
     refit_interval: int = Field(default=30, ge=1)
     monte_carlo_paths: int = Field(default=2000, ge=200, le=1_000_000)
     monte_carlo_horizon: Duration = 14 * 86400
+
+    @field_validator("confidence")
+    @classmethod
+    def _each_once(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(values)) != len(values):
+            raise ValueError("name each confidence once")
+        return values
 
 
 class Policy(Model):

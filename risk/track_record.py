@@ -57,6 +57,23 @@ MODEL_SCHEMA = {
 }  # fmt: skip
 """How often each model was the one in use, its mean log score over all bars, and when the hit monitor fell back on
 the benchmark (dates)."""
+TEST_SCHEMA = {
+    "subject": "str", "interval": "i8", "side": "str", "confidence": "f8", "test": "str", "statistic": "f8",
+    "p_value": "f8", "n": "i8", "detail": "str", "status": "str",
+}  # fmt: skip
+"""Every further backtest (`risk.validation.record_tests`) at 99 %, by side; of the whole law side ``both`` and
+confidence 0. A test that could not be made has a p-value of 1 and its reason as status."""
+TRANSFORM_SCHEMA = {"subject": "str", "interval": "i8", "lower": "f8", "upper": "f8", "n": "i8", "expected": "f8"}
+"""Histogram of the probability integral transforms of the model in use: equal bins hold as many if laws are sound."""
+CHALLENGER_SCHEMA = {
+    "subject": "str", "interval": "i8", "model": "str", "side": "str", "confidence": "f8", "n": "i8",
+    "exceptions": "i8", "expected": "f8", "p_one_sided": "f8", "quantile_loss": "f8", "quantile_loss_in_use": "f8",
+    "better_p_value": "f8", "worse_p_value": "f8", "crps": "f8", "crps_in_use": "f8", "verdict": "str",
+    "status": "str",
+}  # fmt: skip
+"""Forecasters of another kind than the models that race: quantile regressions and plain history. Quantile losses and
+CRPS are of log moves over the same bars as the model in use, p-values Diebold and Mariano's; CRPS is 0 for a
+forecaster of quantiles only."""
 UNAVAILABLE_SCHEMA = {"subject": "str", "reason": "str"}
 
 
@@ -68,9 +85,9 @@ class TrackRecord:
     ----------
     as_of
         Unix seconds; nothing in it was known later.
-    record, pooled, criteria, brier, reliability, exceptions, models
+    record, pooled, criteria, brier, reliability, exceptions, models, tests, transforms, challengers
         Tables of `RECORD_SCHEMA`, `POOLED_SCHEMA`, `CRITERIA_SCHEMA`, `BRIER_SCHEMA`, `RELIABILITY_SCHEMA`,
-        `EXCEPTION_SCHEMA`, `MODEL_SCHEMA`.
+        `EXCEPTION_SCHEMA`, `MODEL_SCHEMA`, `TEST_SCHEMA`, `TRANSFORM_SCHEMA`, `CHALLENGER_SCHEMA`.
     unavailable
         Table ``subject, reason``: every subject without a record, and why.
     """
@@ -83,11 +100,14 @@ class TrackRecord:
     reliability: Table
     exceptions: Table
     models: Table
+    tests: Table
+    transforms: Table
+    challengers: Table
     unavailable: Table
     inputs: Mapping[str, str] = field(default_factory=dict)
     settings_hash: str = ""
 
-    SCHEMA = "riskcal/backtest/1"
+    SCHEMA = "riskcal/backtest/2"
 
     @property
     def met(self) -> bool:
@@ -107,4 +127,7 @@ class TrackRecord:
                    settings_hash=artifact.settings_hash)  # fmt: skip
 
 
-_TABLES = ("record", "pooled", "criteria", "brier", "reliability", "exceptions", "models", "unavailable")
+_TABLES = (
+    "record", "pooled", "criteria", "brier", "reliability", "exceptions", "models", "tests", "transforms",
+    "challengers", "unavailable",
+)  # fmt: skip

@@ -36,6 +36,7 @@ def calibrate(
         figures, missing = list(found.figures.rows()), list(found.unavailable.rows())
         tables = ("race", "assumptions", "term_structure", "methods", "pegs", "dependence_pairs", "track_record")
         rows = {name: list(getattr(found, name).rows()) for name in tables}
+        rows |= {name: list(table.rows()) for name, table in found.diagnostics.items()}
         options.print_json(
             {**options.identity_document(chain, folder), "figures": figures, "unavailable": missing, **rows}
         )

@@ -24,6 +24,8 @@ UNKNOWN_CORRELATION = 0.6
 """Assumed where no pair at all is known: crypto assets fall together."""
 SMALLEST_EIGENVALUE = 1e-4
 """Floor that makes the matrix positive definite."""
+PERFECT = 0.999
+"""Correlation from which two assets are one: they say nothing of the degrees of freedom."""
 GRID: FloatArray = frozen(np.geomspace(2.1, 60.0, 28))
 """Degrees of freedom tried; at the upper end the copula is close to Gaussian."""
 
@@ -42,8 +44,10 @@ def fit_dependence(residuals: Residuals) -> Dependence:
     Returns
     -------
     Correlation (n_assets, n_assets), positive definite with a unit diagonal. `status` is ``ok`` or says which
-    pairs have fewer than 100 common bars and that the likelihood sits at the end of its grid. One asset alone
-    has the largest degrees of freedom of the grid: with nothing beside it they have no meaning.
+    pairs have fewer than 100 common bars, that the likelihood sits at the end of its grid, and which assets are
+    perfectly correlated with another: of these only the first counts for the degrees of freedom, for which the others
+    would stand as a joint extreme on every bar. One asset alone has the largest degrees of freedom of the grid: with
+    nothing beside it they have no meaning.
 
     Raises
     ------
@@ -60,23 +64,42 @@ def fit_dependence(residuals: Residuals) -> Dependence:
         if len(times) != len(values) or not np.isfinite(values).all() or (np.diff(times) <= 0).any():
             raise DataError("residuals are not finite, or their times do not ascend", field=name)
     raw, variance, thin = _pairwise(assets, residuals)
+    same = _twins(assets, raw, thin)
+    distinct = [i for i, name in enumerate(assets) if name not in same]
     correlation = positive_definite(shrunk(raw, variance))
-    common = _common(list(assets), residuals)
-    groups: list[Sequence[int]] = [range(len(assets))]
-    notes = [f"{a}:{b} has under {MINIMUM_COMMON} common bars, mean of its neighbours" for a, b in thin]
-    if len(common[0]) < MINIMUM_COMMON and len(assets) > 1:
+    common = common_bars([assets[i] for i in distinct], residuals)
+    groups: list[Sequence[int]] = [distinct]
+    notes = [f"{name} moves as {other}, left out of the degrees of freedom" for name, other in same.items()]
+    notes += [f"{a}:{b} has under {MINIMUM_COMMON} common bars, mean of its neighbours" for a, b in thin]
+    if len(common[0]) < MINIMUM_COMMON and len(distinct) > 1:
         # No span is common to all: a composite likelihood over the pairs that have one.
-        known = {pair for pair in combinations(assets, 2) if pair not in set(thin)}
+        known = {pair for pair in combinations([assets[i] for i in distinct], 2) if pair not in set(thin)}
         groups = [(assets.index(a), assets.index(b)) for a, b in sorted(known)]
         notes.append("degrees of freedom by pairwise likelihood")
-    samples = [_common([assets[i] for i in group], residuals) for group in groups]
+    samples = [common_bars([assets[i] for i in group], residuals) for group in groups]
     freedom = GRID[-1]
-    if len(assets) > 1 and samples:
+    if len(distinct) > 1 and samples:
         freedom, at_end = _profile(groups, samples, correlation)
         if at_end:
             notes.append("degrees of freedom at the end of the grid")
     n_observations = min((len(sample[0]) for sample in samples), default=0)
     return Dependence(assets, frozen(correlation), float(freedom), n_observations, "; ".join(notes) or "ok")
+
+
+def twins(residuals: Residuals) -> dict[str, str]:
+    """Assets that are perfectly correlated, either way, with one before them in name order, and that one."""
+    assets = tuple(sorted(residuals))
+    raw, _, thin = _pairwise(assets, residuals)
+    return _twins(assets, raw, thin)
+
+
+def _twins(assets: tuple[str, ...], raw: FloatArray, thin: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for i, j in combinations(range(len(assets)), 2):
+        pair = (assets[i], assets[j])
+        if abs(raw[i, j]) >= PERFECT and pair not in thin and assets[i] not in found:
+            found.setdefault(assets[j], assets[i])
+    return found
 
 
 def kendall_tau(x: FloatArray, y: FloatArray) -> float:
@@ -150,7 +173,7 @@ def _pairwise(
     correlation, variance = np.full((d, d), np.nan), np.zeros((d, d))
     np.fill_diagonal(correlation, 1.0)
     for i, j in combinations(range(d), 2):
-        times, values = _common([assets[i], assets[j]], residuals)
+        times, values = common_bars([assets[i], assets[j]], residuals)
         n = len(times)
         if n < MINIMUM_COMMON:
             continue
@@ -174,8 +197,8 @@ def _pairwise(
     return correlation, variance, tuple(thin)
 
 
-def _common(names: list[str], residuals: Residuals) -> tuple[IntArray, FloatArray]:
-    """Times (n,) that all have, and residuals (n, d) at them."""
+def common_bars(names: Sequence[str], residuals: Residuals) -> tuple[IntArray, FloatArray]:
+    """Times (n,) that all of some assets have, and residuals (n, d) at them."""
     times = residuals[names[0]][0]
     for name in names[1:]:
         times = np.intersect1d(times, residuals[name][0], assume_unique=True)

@@ -7,6 +7,7 @@ another asset; pooled ones resample blocks of dates, because assets crash togeth
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
@@ -18,14 +19,16 @@ from risk.errors import DataError, DefectError, RefusalError
 from risk.market import FloatArray, IntArray, MarketSnapshot, Verdict
 from risk.settings import Settings
 from risk.tails.calibrate import subject_tasks
+from risk.tails.challengers import challenger_rows
 from risk.tails.evidence import MINIMUM_RACE, RUN_LENGTH, hour_factors, priors_known
+from risk.tails.spacing import spacing_remedy
 from risk.tails.subject import SubjectOutcome, SubjectTask
 from risk.validation.recalibration import recalibration_factors
 from risk.validation.scores import fz0_score, quantile_loss
 from risk.validation.stability import fall_back_bars
 from risk.volatility.models import VolatilityModel
 from risk.volatility.prior import vintages
-from risk.volatility.race import BENCHMARK, WalkForward, choices_in_time, walk_forward
+from risk.volatility.race import BENCHMARK, ModelTrack, WalkForward, choices_in_time, walk_forward
 
 QUOTED = 0.99
 """Confidence of the bar, of the dated exceptions and of the hit monitor."""
@@ -109,8 +112,11 @@ class SubjectRecord:
         Model in use on each bar.
     outcomes, exceedances
         By side and confidence, and by threshold.
-    models
-        Rows of the table of models.
+    deviations, transforms, crps
+        (n,) of the model in use: forecast volatility of log returns, probability integral transforms of what came,
+        and continuous ranked probability scores.
+    models, challengers
+        Rows of the tables of models, and of further forecasters beside them.
     reason
         Why there is no record; empty when there is.
     """
@@ -121,7 +127,11 @@ class SubjectRecord:
     used: tuple[str, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     exceedances: tuple[Exceedance, ...] = ()
+    deviations: FloatArray = field(default_factory=lambda: np.empty(0))
+    transforms: FloatArray = field(default_factory=lambda: np.empty(0))
+    crps: FloatArray = field(default_factory=lambda: np.empty(0))
     models: tuple[Row, ...] = ()
+    challengers: tuple[Row, ...] = ()
     reason: str = ""
 
     @property
@@ -179,14 +189,15 @@ def _walked(task: SubjectTask, settings: Settings) -> SubjectRecord:
         raise RefusalError(
             f"{len(returns)} returns between neighbouring bars are known; {start} before the first fit "
             f"(models.minimum_observations, and none before the first pooled prior) and {MINIMUM_FORECASTS} "
-            "to forecast are the least"
+            f"to forecast are the least{spacing_remedy(task.series)}"
         )
     interval = task.series.interval
+    window = max(models.walk_forward_window, start)
+    factors = hour_factors(observed_at, returns, interval, settings, start=start)
     walk = walk_forward(
-        returns, models.volatility, window=max(models.walk_forward_window, start), refit_every=models.refit_interval,
+        returns, models.volatility, window=window, refit_every=models.refit_interval,
         confidences=sorted({c for c in models.confidence if c > 0.5} | {QUOTED}),
-        priors=priors_known(observed_at, interval), start=start,
-        factors=hour_factors(observed_at, returns, interval, settings, start=start),
+        priors=priors_known(observed_at, interval), start=start, factors=factors,
     )  # fmt: skip
     default = VolatilityModel.GARCH_T if VolatilityModel.GARCH_T in walk.tracks else BENCHMARK
     chosen = choices_in_time(walk, default=default, minimum=MINIMUM_RACE)
@@ -216,20 +227,24 @@ def _walked(task: SubjectTask, settings: Settings) -> SubjectRecord:
     dates = ", ".join(str(np.datetime64(int(times[alarm]), "s"))[:10] for alarm in alarms)
     rows = tuple(_model_row(task.subject, walk, name, used, dates) for name in walk.tracks)
     exceedances = tuple(_exceedance(walk, used, threshold) for threshold in EXCEEDED)
-    return SubjectRecord(task.subject, interval, times, used, tuple(outcomes), exceedances, rows)
+    deviations = np.sqrt(_of_used(walk, used, lambda track: track.variances))
+    transforms = _of_used(walk, used, lambda track: track.law.transform(walk.returns))
+    crps = _of_used(walk, used, lambda track: track.crps)
+    falls = next(o for o in outcomes if o.side is Side.DOWN and o.confidence == QUOTED)
+    challengers = challenger_rows(
+        (task.subject, interval), returns, start, factors, falls.var, crps, QUOTED, window=window
+    )
+    return SubjectRecord(
+        task.subject, interval, times, used, tuple(outcomes), exceedances, deviations, transforms, crps, rows,
+        challengers,
+    )  # fmt: skip
 
 
 def _exceedance(walk: WalkForward, used: tuple[str, ...], threshold: float) -> Exceedance:
     move = np.full(walk.returns.size, np.log1p(-threshold))
-    names = np.array(used)
-    benchmark = walk.tracks[BENCHMARK].law.transform(move)
-    if benchmark is None:
-        raise DefectError("the benchmark forecasts whole laws")
-    ours = benchmark.copy()
-    for model, track in walk.tracks.items():
-        mask = names == str(model)
-        if mask.any() and (found := track.law.transform(move)) is not None:
-            ours[mask] = found[mask]
+    ours, benchmark = (
+        _of_used(walk, names, lambda track: track.law.transform(move)) for names in (used, (BENCHMARK,) * len(used))
+    )
     return Exceedance(threshold, walk.returns < move, ours, benchmark)
 
 
@@ -240,11 +255,19 @@ def _first_vintage() -> int:
 
 def _in_use(walk: WalkForward, chosen: tuple[str, ...], name: str) -> FloatArray:
     """Forecasts (n, n_confidences) of the model in use on each bar."""
-    names = np.array(chosen)
-    out = np.array(getattr(walk.tracks[BENCHMARK], name))
+    return _of_used(walk, chosen, lambda track: getattr(track, name))
+
+
+def _of_used(walk: WalkForward, chosen: tuple[str, ...], part: Callable[[ModelTrack], FloatArray | None]) -> FloatArray:
+    """A part (n, ...) of the tracks, on each bar that of the model in use; the benchmark's where that has none."""
+    benchmark = part(walk.tracks[BENCHMARK])
+    if benchmark is None:
+        raise DefectError("the benchmark forecasts whole laws")
+    names, out = np.array(chosen), np.array(benchmark)
     for model, track in walk.tracks.items():
         mask = names == str(model)
-        out[mask] = getattr(track, name)[mask]
+        if mask.any() and (found := part(track)) is not None:
+            out[mask] = found[mask]
     return out
 
 

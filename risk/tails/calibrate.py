@@ -16,7 +16,9 @@ from risk.errors import DataError
 from risk.market import NUMERAIRE, FloatArray, IntArray, MarketSnapshot, Verdict
 from risk.settings import Settings
 from risk.tails.comparison import METHOD_SCHEMA
+from risk.tails.diagnostics import PARAMETER_SCHEMA, SENSITIVITY_SCHEMA, THRESHOLD_SCHEMA
 from risk.tails.evidence import ASSUMPTION_SCHEMA, EXCEPTION_SCHEMA, RACE_SCHEMA, TRACK_SCHEMA
+from risk.tails.realised import REALISED_SCHEMA, realised_rows
 from risk.tails.subject import SubjectOutcome, SubjectTask, calibrate_subject
 from risk.tails.term_structure import TERM_SCHEMA
 from risk.tails.wrapper import PEG_SCHEMA, peg_rows
@@ -76,6 +78,7 @@ def assemble(
     dependence: Dependence,
     dependence_pairs: Table,
     *,
+    diagnostics: Mapping[str, Table] | None = None,
     inputs: Mapping[str, str] | None = None,
 ) -> Calibration:
     """Make the artifact from outcomes and dependence.
@@ -84,6 +87,8 @@ def assemble(
     ----------
     dependence_pairs
         Table of `risk.dependence.summary`.
+    diagnostics
+        Tables of `risk.dependence.challenger` by name.
     inputs
         Stage name to content hash; by default that of the snapshot.
     """
@@ -104,9 +109,24 @@ def assemble(
         assets={name: model for name, model in models.items() if ":" not in name},
         pairs={name: model for name, model in models.items() if ":" in name},
         dependence=dependence,
+        diagnostics={**_diagnostics(snapshot, settings, outcomes), **(diagnostics or {})},
         inputs={"snapshot": snapshot.artifact().content_hash} if inputs is None else inputs,
         settings_hash=settings.hash_of(*SETTINGS_READ),
     )
+
+
+def _diagnostics(
+    snapshot: MarketSnapshot, settings: Settings, outcomes: tuple[SubjectOutcome, ...]
+) -> dict[str, Table]:
+    """Tables of how far the fits of assets can be trusted."""
+    rows = [o.evidence.diagnostics for o in outcomes]
+    assets = {o.subject: o.model for o in outcomes if o.model is not None and ":" not in o.subject}
+    return {
+        "parameters": Table.from_rows(PARAMETER_SCHEMA, (row for r in rows for row in r.parameters)),
+        "thresholds": Table.from_rows(THRESHOLD_SCHEMA, (row for r in rows for row in r.thresholds)),
+        "sensitivities": Table.from_rows(SENSITIVITY_SCHEMA, (row for r in rows for row in r.sensitivities)),
+        "realised": Table.from_rows(REALISED_SCHEMA, realised_rows(snapshot, assets, seed=settings.seed)),
+    }
 
 
 def _task(

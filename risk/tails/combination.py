@@ -10,10 +10,8 @@ import math
 
 import numpy as np
 
-from risk.calibration import Side
 from risk.errors import DataError
 from risk.market import FloatArray
-from risk.tails.figures import running_extreme, simple_loss, tail_statistics
 
 
 def scaled_history(returns: FloatArray, n_bars: int) -> FloatArray:
@@ -31,40 +29,6 @@ def scaled_history(returns: FloatArray, n_bars: int) -> FloatArray:
         raise DataError("history is scaled from finite returns to one bar or more", field="returns", value=n_bars)
     moves: FloatArray = (sample - sample.mean()) * math.sqrt(n_bars)
     return moves
-
-
-def combined_statistics(
-    log_price: FloatArray, returns: FloatArray, *, n_bars: int, confidences: tuple[float, ...], side: Side
-) -> tuple[FloatArray, FloatArray]:
-    """Value at risk and expected shortfall over a horizon as simple losses, each the equal-weight mean of both views.
-
-    Parameters
-    ----------
-    log_price
-        (n_paths, at least n_bars + 1) simulated log price of the conditional model.
-    returns
-        (n,) log returns per bar of the subject's own history.
-    n_bars, confidences, side
-
-    Returns
-    -------
-    Two arrays (n_confidences,). For one bar the conditional simulation stands alone.
-    """
-    conditional = simple_loss(log_price[:, n_bars] - log_price[:, 0], side)
-    quantile, shortfall = tail_statistics(conditional[None], confidences)
-    if n_bars == 1:
-        return quantile[0], shortfall[0]
-    slow_quantile, slow_shortfall = tail_statistics(
-        simple_loss(scaled_history(returns, n_bars), side)[None], confidences
-    )
-    return 0.5 * (quantile[0] + slow_quantile[0]), 0.5 * (shortfall[0] + slow_shortfall[0])
-
-
-def worst_point(log_price: FloatArray, *, n_bars: int, confidences: tuple[float, ...], side: Side) -> FloatArray:
-    """Quantiles (n_confidences,) of the worst point of the paths (n_paths, n_bars + 1 or more), as simple losses."""
-    worst = running_extreme(log_price[:, : n_bars + 1], side)[:, -1]
-    quantile: FloatArray = tail_statistics(simple_loss(worst, side)[None], confidences)[0][0]
-    return quantile
 
 
 def life_confidence(breach_probability: float, *, life: int, horizon: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.special import ndtr
@@ -13,6 +13,7 @@ from risk.errors import DataError, RefusalError
 from risk.market import FloatArray, IntArray
 from risk.settings import Settings
 from risk.streams import stream
+from risk.tails.diagnostics import DiagnosticRows
 from risk.tails.states import parameter_prior
 from risk.units import DAY
 from risk.validation.assumptions import AssumptionTest, residual_tests
@@ -83,6 +84,7 @@ class EvidenceRows:
     assumptions: tuple[Row, ...] = ()
     term_structure: tuple[Row, ...] = ()
     methods: tuple[Row, ...] = ()
+    diagnostics: DiagnosticRows = field(default_factory=DiagnosticRows)
 
 
 @dataclass(frozen=True, slots=True)

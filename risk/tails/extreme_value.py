@@ -284,12 +284,14 @@ def _at_lowest_index(z: Array) -> tuple[float, float]:
 
 
 def _information(z: Array, xi: float, scale: float) -> Array:
-    """Observed information (2, 2) in (xi, beta)."""
+    """Observed information (2, 2) in (xi, beta); NaN where moments put the end of the support inside the sample."""
     if abs(xi) < 1e-4:
         xi = 1e-4 if xi >= 0.0 else -1e-4  # the closed form cancels nearer to zero
     n = z.size
     w = z / scale
     u = 1.0 + xi * w
+    if u.min() <= 0.0:
+        return np.full((2, 2), math.nan)
     ratio = w / u
     log_u = np.log(u)
     both = float(np.sum(ratio - (1.0 + xi) * ratio**2)) / scale
@@ -299,7 +301,7 @@ def _information(z: Array, xi: float, scale: float) -> Array:
 
 
 def _standard_errors(information: Array) -> tuple[float, float]:
-    if information[0, 0] <= 0.0 or np.linalg.det(information) <= 0.0:
+    if not information[0, 0] > 0.0 or np.linalg.det(information) <= 0.0:  # NaN, too
         return math.nan, math.nan
     covariance = np.linalg.inv(information)
     return math.sqrt(covariance[0, 0]), math.sqrt(covariance[1, 1])

@@ -19,7 +19,8 @@ from risk.validation.comparison import date_block_bootstrap, diebold_mariano
 from risk.validation.coverage import coverage_test
 from risk.validation.expected_shortfall import acerbi_szekely
 from risk.validation.independence import dynamic_quantile_test, independence_test
-from risk.validation.reliability import reliability_diagram
+from risk.validation.record_tests import density_tests, forecast_tests
+from risk.validation.reliability import pit_histogram, reliability_diagram
 from risk.validation.scores import brier_score
 
 SETTINGS_READ = ("seed", "assets", "models")
@@ -29,6 +30,7 @@ LEVEL = 0.05
 BLOCK_DATES = 20
 """Days in a block of the bootstrap: about what a crash and its aftershocks last."""
 RELIABILITY_BINS = 10
+TRANSFORM_BINS = 20
 
 
 def assemble_track_record(
@@ -53,6 +55,9 @@ def assemble_track_record(
         reliability=Table.from_rows(tables.RELIABILITY_SCHEMA, (row for _, bins in briers for row in bins)),
         exceptions=Table.from_rows(tables.EXCEPTION_SCHEMA, (row for r in there for row in _exception_rows(r))),
         models=Table.from_rows(tables.MODEL_SCHEMA, (row for record in there for row in record.models)),
+        tests=Table.from_rows(tables.TEST_SCHEMA, (row for r in there for row in _test_rows(r, settings.seed))),
+        transforms=Table.from_rows(tables.TRANSFORM_SCHEMA, (row for r in there for row in _transform_rows(r))),
+        challengers=Table.from_rows(tables.CHALLENGER_SCHEMA, (row for r in there for row in r.challengers)),
         unavailable=Table.from_rows(tables.UNAVAILABLE_SCHEMA, ((r.subject, r.reason) for r in records if r.reason)),
         inputs={"snapshot": snapshot.artifact().content_hash} if inputs is None else inputs,
         settings_hash=settings.hash_of(*SETTINGS_READ),
@@ -89,6 +94,27 @@ def _exception_rows(record: SubjectRecord) -> Iterable[Row]:
                 record.subject, str(outcome.side), QUOTED, int(record.observed_at[i]), record.used[i],
                 float(loss[i]), float(var[i]),
             )  # fmt: skip
+
+
+def _test_rows(record: SubjectRecord, seed: int) -> Iterable[Row]:
+    for outcome in record.outcomes:
+        if outcome.confidence != QUOTED:
+            continue
+        head = (record.subject, record.interval, str(outcome.side), QUOTED)
+        found = forecast_tests(
+            outcome.losses, outcome.var, outcome.es, record.deviations, record.observed_at, QUOTED,
+            generator=stream(seed, "backtest", f"tests/{record.subject}/{outcome.side}"),
+        )  # fmt: skip
+        yield from ((*head, *test) for test in found)
+    for test in density_tests(record.transforms, n_bins=TRANSFORM_BINS):
+        yield (record.subject, record.interval, "both", 0.0, *test)
+
+
+def _transform_rows(record: SubjectRecord) -> Iterable[Row]:
+    counts = pit_histogram(record.transforms, n_bins=TRANSFORM_BINS).counts.tolist()
+    for number, count in enumerate(counts):
+        edges = (number / TRANSFORM_BINS, (number + 1) / TRANSFORM_BINS)
+        yield record.subject, record.interval, *edges, count, len(record.transforms) / TRANSFORM_BINS
 
 
 def _pooled_rows(records: list[SubjectRecord], seed: int) -> Iterable[Row]:

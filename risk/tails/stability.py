@@ -63,7 +63,8 @@ class Stability:
     quantile_spread : float
         Largest over smallest quantile, minus 1.
     stable : bool
-        Whether every xi lies within two of its own standard errors of the usual threshold's.
+        Whether every xi lies within two of its own standard errors of the usual threshold's; one without an error
+        says nothing.
     """
 
     fits: tuple[ThresholdFit, ...]
@@ -137,7 +138,7 @@ def threshold_stability(
     quantiles = np.array([fit.quantile for fit in fits])
     known = quantiles[np.isfinite(quantiles)]
     spread = float(known.max() / known.min() - 1.0) if known.size and known.min() > 0.0 else np.nan
-    stable = all(abs(fit.xi - reference.xi) <= 2.0 * fit.xi_error for fit in fits)
+    stable = not any(abs(fit.xi - reference.xi) > 2.0 * fit.xi_error for fit in fits)
     return Stability(tuple(fits), confidence, spread, stable)
 
 

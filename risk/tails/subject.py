@@ -16,12 +16,14 @@ from risk.market import FloatArray, IntArray, PriceSeries
 from risk.settings import Backing, Settings
 from risk.streams import stream
 from risk.tails.comparison import method_rows
+from risk.tails.diagnostics import DiagnosticRows, diagnose
 from risk.tails.evidence import EvidenceRows, evidence_rows, hour_factors_as_of, run_race
 from risk.tails.figures import FigureRequest, simulated_figures
 from risk.tails.horizon import bars_of, score_driven, stream_subject
 from risk.tails.one_bar import historical_figures, parametric_figures, volatility_figure
 from risk.tails.peg import depeg_component
 from risk.tails.shocks import ShockDistribution, draw_nodes, fit_shocks
+from risk.tails.spacing import known_returns
 from risk.tails.states import (
     bound_persistence,
     level_draws,
@@ -131,10 +133,7 @@ def usable_returns(task: SubjectTask, settings: Settings) -> tuple[IntArray, Flo
     if settings.models.window is not None:
         observed_at, returns = observed_at[-settings.models.window :], returns[-settings.models.window :]
     if len(returns) < settings.models.minimum_observations:
-        raise RefusalError(
-            f"only {len(returns)} returns between neighbouring bars are known, "
-            f"and models.minimum_observations asks for {settings.models.minimum_observations}"
-        )
+        raise RefusalError(known_returns(len(returns), settings.models.minimum_observations, task.series))
     if np.ptp(returns) <= 1e-12:
         raise RefusalError("the price does not move")
     return observed_at, returns
@@ -234,6 +233,7 @@ def _calibrate(task: SubjectTask, settings: Settings) -> SubjectOutcome:
             task.subject, returns, window=settings.models.walk_forward_window,
             refit_every=settings.models.refit_interval,
         ),
+        diagnostics=DiagnosticRows() if ":" in task.subject else diagnose(task.subject, fits, winner, flat),
     )  # fmt: skip
     return SubjectOutcome(task.subject, model, tuple(figures), evidence)
 

@@ -101,18 +101,22 @@ def crps_ensemble(outcomes: Array, members: Array, *, estimator: Literal["nrg", 
     return score
 
 
-def energy_score(outcome: Array, members: Array) -> float:
-    """Energy score of a multivariate ensemble (Gneiting and Raftery 2007, equation 22).
+def energy_score(outcomes: Array, members: Array) -> Array:
+    """Energy score of one multivariate ensemble at several outcomes (Gneiting and Raftery 2007, equation 22).
 
     Parameters
     ----------
-    outcome : ndarray of shape (d,)
+    outcomes : ndarray of shape (n, d)
     members : ndarray of shape (m, d)
-        Memory grows with the square of m.
+        Memory grows with the square of m, and with m n.
+
+    Returns
+    -------
+    ndarray of shape (n,)
     """
-    error = np.linalg.norm(members - outcome, axis=1).mean()
-    spread = np.linalg.norm(members[:, None] - members[None], axis=2).mean()
-    return float(error - 0.5 * spread)
+    error = np.linalg.norm(members - outcomes[:, None], axis=2).mean(axis=1)
+    score: Array = error - 0.5 * np.linalg.norm(members[:, None] - members[None], axis=2).mean()
+    return score
 
 
 # ---- functionals ---------------------------------------------------------------------------------------------

@@ -131,3 +131,17 @@ def test_tau_of_a_known_order() -> None:
     assert kendall_tau(x, -x) == -1.0
     assert kendall_tau(x, np.zeros(5)) == 0.0
     assert all(a < b for a, b in pairwise(kendall_tau(x, np.roll(x, k)) for k in (2, 1)))
+
+
+def test_a_perfectly_correlated_pair_does_not_drag_the_degrees_of_freedom() -> None:
+    """Beside a wrapped twin two independent assets keep the copula that they have without it."""
+    rng = np.random.default_rng(8)
+    x, y = rng.standard_normal((2, 1500))
+    times = np.arange(1500)
+    alone = fit_dependence({"a": (times, x), "c": (times, y)})
+    beside = fit_dependence({"a": (times, x), "b": (times, 2.0 * x), "c": (times, y)})
+    assert beside.degrees_of_freedom == pytest.approx(alone.degrees_of_freedom, rel=0.25)
+    assert beside.degrees_of_freedom > 20.0
+    assert "b moves as a, left out of the degrees of freedom" in beside.status
+    assert beside.correlation[0, 1] > 0.9
+    assert np.linalg.eigvalsh(beside.correlation).min() > 0.0

@@ -17,8 +17,10 @@ from risk.validation.inventory import CARDS
 from tests.factories import DAY, make_calibration
 
 SECTIONS = (
-    "The race", "The fit", "The tail", "The term structure", "Methods side by side", "Pairs of assets",
-    "Pegs and wrappers", "Assumptions", "Model inventory", "Track record", "Exceptions", "Unavailable",
+    "How far the fits can be trusted", "The race", "The fit", "The tail", "The term structure",
+    "Methods side by side", "Pairs of assets", "Pegs and wrappers", "Assumptions", "Model inventory", "Track record",
+    "Exceptions", "Standard errors", "Thresholds of the tail", "Parameters moved", "Realised variance",
+    "Models of dependence", "Falls together", "Unavailable",
 )  # fmt: skip
 
 

@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from risk.calibration import Side
 from risk.errors import DataError, RefusalError
-from risk.tails.combination import combined_statistics, life_confidence, scaled_history, worst_point
+from risk.tails.combination import life_confidence, scaled_history
 from risk.tails.stability import hill, quantile_interval, threshold_stability
 from risk.tails.wrapper import tracking
 
@@ -57,30 +56,13 @@ def test_hostile_tails() -> None:
         threshold_stability(np.array([0.1, 0.2]))
 
 
-def paths(n_paths: int, n_bars: int, sigma: float, seed: int) -> np.ndarray:
-    moves = sigma * np.random.default_rng(seed).standard_normal((n_paths, n_bars))
-    return np.concatenate([np.zeros((n_paths, 1)), np.cumsum(moves, axis=1)], axis=1)
-
-
-def test_the_combination_is_the_mean_of_both_views() -> None:
-    run = paths(40_000, 7, 0.06, 2)
+def test_history_scales_with_the_root_of_time_and_without_drift() -> None:
     returns = 0.03 * np.random.default_rng(3).standard_normal(5000) + 0.001
-    quantile, shortfall = combined_statistics(run, returns, n_bars=7, confidences=(0.95, 0.99), side=Side.DOWN)
-    for i, z in enumerate((1.644854, 2.326348)):
-        views = [1 - math.exp(-z * sigma * math.sqrt(7)) for sigma in (0.06, 0.03)]
-        # Order statistics of 5,000 and 40,000 have a relative error near 3 %.
-        assert quantile[i] == pytest.approx(np.mean(views), rel=0.05)
-        assert shortfall[i] > quantile[i]
-    alone, _ = combined_statistics(run, returns, n_bars=1, confidences=(0.99,), side=Side.DOWN)
-    assert alone[0] == pytest.approx(1 - math.exp(-2.326348 * 0.06), rel=0.05)
-    same = combined_statistics(run, returns + 5.0, n_bars=7, confidences=(0.95, 0.99), side=Side.DOWN)
-    np.testing.assert_allclose(same[0], quantile, rtol=1e-9)  # the drift is not projected
-    # Student-t moves up have an infinite mean: simple losses of the short side are cut at tenfold, never infinite.
-    wild = np.random.default_rng(4).standard_t(2.1, 5000)
-    _, short = combined_statistics(100 * run, wild, n_bars=7, confidences=(0.99,), side=Side.UP)
-    assert short[0] <= 9.0 + 1e-9
-    ends = 1 - math.exp(-1.644854 * 0.06 * math.sqrt(7))
-    assert worst_point(run, n_bars=7, confidences=(0.95,), side=Side.DOWN)[0] > ends
+    moves = scaled_history(returns, 7)
+    # The standard deviation of 5,000 has a relative error of 1 %.
+    assert moves.std() == pytest.approx(0.03 * math.sqrt(7), rel=0.04)
+    assert moves.mean() == pytest.approx(0.0, abs=1e-15)
+    np.testing.assert_allclose(scaled_history(returns + 5.0, 7), moves, atol=1e-12)
 
 
 def test_history_that_cannot_be_scaled() -> None:

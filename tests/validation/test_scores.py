@@ -45,7 +45,7 @@ def test_published_values() -> None:
     assert fair == pytest.approx(0.1357142857142858, rel=1e-14)
     assert brier_score(np.array([False]), one(0.271))[0] == pytest.approx(0.073441, rel=1e-14)
     ensemble = np.array([[0, 0], [1, 1], [2, 0.5]])
-    assert energy_score(np.array([0.0, 1.0]), ensemble) == pytest.approx(0.8434286749438523, rel=1e-14)
+    assert energy_score(np.array([[0.0, 1.0]]), ensemble)[0] == pytest.approx(0.8434286749438523, rel=1e-14)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_crps_of_an_ensemble(members: list[float], y: float) -> None:
     # One member: the absolute error.
     assert crps_ensemble(one(y), x[None, :1])[0] == abs(x[0] - y)
     # The energy score in one dimension is the same thing.
-    assert energy_score(one(y), x[:, None]) == pytest.approx(error - pairs / 2 / m**2, abs=1e-10)
+    assert energy_score(one(y)[None], x[:, None])[0] == pytest.approx(error - pairs / 2 / m**2, abs=1e-10)
 
 
 def test_scores_are_least_at_the_truth() -> None:
