@@ -48,7 +48,8 @@ _WEEKS = """Weeks of seven days do not overlap and are the same for all assets. 
 on what ended before; paths start from the variance at each week's begin. *Combination*: value at risk of the
 conditional simulation averaged with that of one-bar history times the square root of seven, as in a calibration but
 without the uncertainty of parameters. *Square root of time*: the same simulation's value at risk of one bar times the
-square root of seven. Quantile loss is relative to the latter's; p is for "not better", by blocks of three weeks."""
+square root of seven, which was expected to be exceeded too often (7.6 % at 95 % in another measurement). Quantile loss
+is relative to the latter's; p is for "not better", by blocks of three weeks."""
 
 
 def criteria_rows(found: TrackRecord) -> list[tuple[str, ...]]:
@@ -193,6 +194,12 @@ def losses(found: TrackRecord) -> list[str]:
                     f"{bars} bars: {title} at 5 % for {len(rejected)} of {n}, where {n * LEVEL:.1f} are expected by "
                     f"chance: {', '.join(rejected)}."
                 )
+    sentences += [
+        f"Weeks: at {wording.confidence(row['confidence'])} the combination is not shown to be better than the square root "
+        f"of time (quantile loss {row['quantile_loss_ratio']:.4f} of its, p {wording.p_value(p)})."
+        for row in found.pooled_weeks.where(method=METHODS[0]).rows()
+        if (p := row["quantile_loss_better_p_value"]) >= LEVEL
+    ]
     sentences += [f"{row['subject']} has no record: {row['reason']}." for row in found.unavailable.rows()]
     return sentences
 

@@ -2,7 +2,7 @@
 
 Windows of seven daily bars that do not overlap and begin on the same weekday for all assets. The forecast is the
 combination of `risk.tails.combination`; beside it stand the conditional simulation alone, and the one-bar quantile of
-the same simulation times the square root of time, which is expected to fail (clustering makes a bad week likelier).
+the same simulation times the square root of time.
 GARCH-t drives the paths, at the parameters of its fit: the uncertainty of parameters is not in these forecasts. What is
 forecast begins after the window of its fit ends, so that nothing is left to purge.
 """
