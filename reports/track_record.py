@@ -195,8 +195,8 @@ def losses(found: TrackRecord) -> list[str]:
                     f"chance: {', '.join(rejected)}."
                 )
     sentences += [
-        f"Weeks: at {wording.confidence(row['confidence'])} the combination is not shown to be better than the square root "
-        f"of time (quantile loss {row['quantile_loss_ratio']:.4f} of its, p {wording.p_value(p)})."
+        f"Weeks: at {wording.confidence(row['confidence'])} the combination is not shown to be better than the square "
+        f"root of time (quantile loss {row['quantile_loss_ratio']:.4f} of its, p {wording.p_value(p)})."
         for row in found.pooled_weeks.where(method=METHODS[0]).rows()
         if (p := row["quantile_loss_better_p_value"]) >= LEVEL
     ]

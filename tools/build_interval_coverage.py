@@ -25,8 +25,8 @@ Histories of daily closes are drawn from a known volatility model. riskcal sees 
 of its vintages, calibrates GARCH-t on them (so short a history has no race) and derives parameters, with 50 posterior
 draws and 100 paths a draw: where the truth has leverage the model is the wrong one, as it may be on real data. Each
 90 % interval that it prints is held against the same figure under the model that made the history: its parameters, its
-next variance, its shocks and the variances of its stationary law. *Below* counts intervals that lie wholly below the truth,
-*above* those wholly above it. *May be* holds every true coverage that the count does not contradict (Clopper and
+next variance, its shocks and the variances of its stationary law. *Below* counts intervals that lie wholly below the
+truth, *above* those wholly above it. *May be* holds every true coverage that the count does not contradict (Clopper and
 Pearson, 90 %). The method asks of the policy's output that 85 % to 95 % of intervals hold the truth: *falls short*
 stands where all that coverage may be is less, *holds more* where all is more, *yes* where the found share lies within,
 *not contradicted* elsewhere.

@@ -29,18 +29,9 @@ def backtest(
     found = chain.track_record
     if as_json:
         tables = (
-            "criteria",
-            "pooled",
-            "record",
-            "variants",
-            "pooled_weeks",
-            "weeks",
-            "models",
-            "brier",
-            "reliability",
-            "exceptions",
-            "unavailable",
-        )
+            "criteria", "pooled", "record", "variants", "pooled_weeks", "weeks", "models", "brier", "reliability",
+            "exceptions", "unavailable",
+        )  # fmt: skip
         rows = {name: list(getattr(found, name).rows()) for name in tables}
         options.print_json({**options.identity_document(chain, folder), "met": found.met, **rows})
         return 0 if found.met else 1
