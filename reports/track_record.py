@@ -10,14 +10,19 @@ import numpy as np
 from reports import wording
 from risk.artifact import Table
 from risk.calibration import Side
-from risk.tails.backtest import QUOTED
-from risk.tails.record_tables import LEVEL
+from risk.tails.backtest import LEVEL, QUOTED
+from risk.tails.week import CONFIDENCES, METHODS
 from risk.track_record import TrackRecord
 
 POOLED_COLUMNS = ("Bars", "Side", "Confidence", "Assets", "Forecasts", "Exceptions", "Rate", "90 % interval",
                   "EWMA-t", "Quantile loss", "p", "FZ0", "p")  # fmt: skip
 ASSET_COLUMNS = ("Asset", "Bars", "From", "To", "Forecasts", "Exceptions", "Expected", "p", "Passes", "EWMA-t",
                  "Quantile loss", "FZ0", "Weak")  # fmt: skip
+VARIANT_COLUMNS = ("Bars", "Assets", "Part", "Forecasts", "Number", "Exceptions", "Rate", "Assets that pass",
+                   "Quantile loss")  # fmt: skip
+WEEK_COLUMNS = ("Method", "Confidence", "Assets that pass", "Weeks", "Exceptions", "Rate", "90 % interval",
+                "Quantile loss", "p")  # fmt: skip
+ASSET_WEEK_COLUMNS = ("Asset", "Weeks", "Left out", "At 95 %", "Expected", "p", "At 99 %", "Expected", "p", "Passes")
 BRIER_COLUMNS = ("Bars", "A fall beyond", "Forecasts", "Came", "Brier", "EWMA-t", "p", "Reliability", "Resolution",
                  "Uncertainty", "Outside their limits")  # fmt: skip
 CRITERIA_COLUMNS = ("Bars", "Criterion", "Required", "Found", "Met", "Detail")
@@ -46,6 +51,18 @@ _CHALLENGERS_SAID = """Quantile regressions (CAViaR) and plain history. Quantile
 relative to the model in use over the same bars: below 1 is better than it. *Better* and *Worse* name the assets where
 Diebold and Mariano's p of the quantile loss is below 5 %. Each asset: `challengers.csv`."""
 
+_VARIANTS = """Rules were settled on bars before 2023; those since judge them. *Not scaled*: without the factor from
+earlier losses. *No depeg jump*: without the pooled jump in forecasts of pegged assets. *Always GARCH-t*: neither choice
+nor fall-back, scaled as what is in use; what it differs by is what choosing costs or gives. An asset is judged alone
+in a part with 100 bars or more; quantile loss is relative to EWMA-t's."""
+
+_WEEKS = """Weeks of seven days do not overlap and are the same for all assets. GARCH-t is fitted again every four weeks
+on what ended before; paths start from the variance at each week's begin. *Combination*: value at risk of the
+conditional simulation averaged with that of one-bar history times the square root of seven, as in a calibration but
+without the uncertainty of parameters. *Square root of time*: the same simulation's value at risk of one bar times the
+square root of seven, which was expected to be exceeded too often (7.6 % at 95 % in another measurement). Quantile loss
+is relative to the latter's; p is for "not better", by blocks of three weeks."""
+
 
 def criteria_rows(found: TrackRecord) -> list[tuple[str, ...]]:
     """A row a criterion of the bar."""
@@ -71,6 +88,49 @@ def pooled_rows(found: TrackRecord) -> list[tuple[str, ...]]:
             wording.p_value(row["fz0_better_p_value"]),
         )
         for row in found.pooled.rows()
+    ]  # fmt: skip
+
+
+def variant_rows(found: TrackRecord) -> list[tuple[str, ...]]:
+    """A row a part of the record and rule of forecasting: falls at 99 %."""
+    return [
+        (
+            wording.duration(row["interval"]), row["assets"], f"{row['bars']}", row["forecast"], f"{row['n']:,}",
+            f"{row['exceptions']:,}", wording.percent(row["rate"]), f"{row['passing']} of {row['n_subjects']}",
+            f"{row['quantile_loss_ratio']:.4f}",
+        )
+        for row in found.variants.rows()
+    ]  # fmt: skip
+
+
+def week_rows(found: TrackRecord) -> list[tuple[str, ...]]:
+    """A row a method and confidence: falls over a week, all assets together."""
+    return [
+        (
+            row["method"], wording.confidence(row["confidence"]), f"{row['passing']} of {row['n_subjects']}",
+            f"{row['n']:,}", str(row["exceptions"]), wording.percent(row["rate"]),
+            f"{wording.percent(row['lower'])} to {wording.percent(row['upper'])}",
+            f"{row['quantile_loss_ratio']:.4f}", wording.p_value(row["quantile_loss_better_p_value"]),
+        )
+        for row in found.pooled_weeks.rows()
+    ]  # fmt: skip
+
+
+def asset_week_rows(found: TrackRecord) -> list[tuple[str, ...]]:
+    """A row an asset: falls over a week beyond the combination."""
+    own = found.weeks.where(method=METHODS[0])
+    rows = zip(*(own.where(confidence=confidence).rows() for confidence in CONFIDENCES), strict=True)
+    return [
+        (
+            low["subject"], f"{low['n']:,}", str(low["broken"]),
+            *(
+                cell
+                for row in (low, high)
+                for cell in (str(row["exceptions"]), f"{row['expected']:.1f}", wording.p_value(row["p_one_sided"]))
+            ),
+            "yes" if low["passes"] and high["passes"] else "NO",
+        )
+        for low, high in rows
     ]  # fmt: skip
 
 
@@ -203,6 +263,12 @@ def losses(found: TrackRecord) -> list[str]:
                     f"{bars} bars: {title} at 5 % for {len(rejected)} of {n}, where {n * LEVEL:.1f} are expected by "
                     f"chance: {', '.join(rejected)}."
                 )
+    sentences += [
+        f"Weeks: at {wording.confidence(row['confidence'])} the combination is not shown to be better than the square "
+        f"root of time (quantile loss {row['quantile_loss_ratio']:.4f} of its, p {wording.p_value(p)})."
+        for row in found.pooled_weeks.where(method=METHODS[0]).rows()
+        if (p := row["quantile_loss_better_p_value"]) >= LEVEL
+    ]
     sentences += [f"{row['subject']} has no record: {row['reason']}." for row in found.unavailable.rows()]
     return sentences
 
@@ -220,6 +286,10 @@ def markdown(found: TrackRecord) -> str:
         "\n".join(f"- {wording.markdown(sentence)}" for sentence in losses(found)) or "Nowhere.",
         "## All assets together",
         grid(POOLED_COLUMNS, pooled_rows(found)),
+        "## What else could have been in use, falls at 99 %",
+        _VARIANTS,
+        grid(VARIANT_COLUMNS, variant_rows(found)),
+        *_weeks(found),
         "## Asset by asset, falls at 99 %",
         "*Expected* is the binomial expectation, p of so many exceptions or more. *EWMA-t* counts the benchmark's.",
         grid(ASSET_COLUMNS, asset_rows(found)),
@@ -239,6 +309,19 @@ def markdown(found: TrackRecord) -> str:
         grid(MODEL_COLUMNS, model_rows(found)),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _weeks(found: TrackRecord) -> list[str]:
+    """The part on falls over a week; none without daily bars."""
+    if not len(found.pooled_weeks):
+        return []
+    return [
+        "## Falls over a week",
+        _WEEKS,
+        grid(WEEK_COLUMNS, week_rows(found)),
+        "Asset by asset, falls over a week beyond the combination:",
+        grid(ASSET_WEEK_COLUMNS, asset_week_rows(found)),
+    ]
 
 
 def _weak(row: dict[str, Any]) -> str:

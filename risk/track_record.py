@@ -42,6 +42,29 @@ EXCEPTION_SCHEMA = {
     "value_at_risk": "f8",
 }  # fmt: skip
 """Every exception at 99 % with its date: loss and value at risk as simple moves, positive fractions."""
+VARIANT_SCHEMA = {
+    "interval": "i8", "assets": "str", "bars": "str", "forecast": "str", "n": "i8", "exceptions": "i8", "rate": "f8",
+    "n_subjects": "i8", "passing": "i8", "quantile_loss_ratio": "f8",
+}  # fmt: skip
+"""Falls at 99 % of what is in use beside what else could have been, on all bars, on those before a date by which rules
+were settled, and since. `assets` are ``all`` or the ``pegged`` ones.
+
+`n_subjects` have enough bars in that part to be judged alone, `passing` of them pass the one-sided test;
+`quantile_loss_ratio` is to the benchmark's, below 1 is better.
+"""
+WEEK_SCHEMA = {
+    "subject": "str", "method": "str", "confidence": "f8", "n": "i8", "exceptions": "i8", "expected": "f8",
+    "p_one_sided": "f8", "passes": "bool", "quantile_loss": "f8", "broken": "i8",
+}  # fmt: skip
+"""Falls over a week of daily bars, a row a subject, method and confidence; weeks do not overlap. `broken` weeks miss a
+bar and are left out."""
+POOLED_WEEK_SCHEMA = {
+    "method": "str", "confidence": "f8", "n_subjects": "i8", "passing": "i8", "n_weeks": "i8", "n": "i8",
+    "exceptions": "i8", "rate": "f8", "lower": "f8", "upper": "f8", "quantile_loss_ratio": "f8",
+    "quantile_loss_better_p_value": "f8",
+}  # fmt: skip
+"""A row a method and confidence, all subjects together; intervals and p-values by blocks of weeks, quantile loss
+relative to the square root of time."""
 BRIER_SCHEMA = {
     "interval": "i8", "threshold": "f8", "n": "i8", "events": "i8", "brier": "f8", "benchmark_brier": "f8",
     "better_p_value": "f8", "reliability": "f8", "resolution": "f8", "uncertainty": "f8", "within_bins": "f8",
@@ -85,9 +108,11 @@ class TrackRecord:
     ----------
     as_of
         Unix seconds; nothing in it was known later.
-    record, pooled, criteria, brier, reliability, exceptions, models, tests, transforms, challengers
-        Tables of `RECORD_SCHEMA`, `POOLED_SCHEMA`, `CRITERIA_SCHEMA`, `BRIER_SCHEMA`, `RELIABILITY_SCHEMA`,
-        `EXCEPTION_SCHEMA`, `MODEL_SCHEMA`, `TEST_SCHEMA`, `TRANSFORM_SCHEMA`, `CHALLENGER_SCHEMA`.
+    record, pooled, criteria, variants, weeks, pooled_weeks, brier, reliability, exceptions, models, tests, transforms,
+    challengers
+        Tables of `RECORD_SCHEMA`, `POOLED_SCHEMA`, `CRITERIA_SCHEMA`, `VARIANT_SCHEMA`, `WEEK_SCHEMA`,
+        `POOLED_WEEK_SCHEMA`, `BRIER_SCHEMA`, `RELIABILITY_SCHEMA`, `EXCEPTION_SCHEMA`, `MODEL_SCHEMA`, `TEST_SCHEMA`,
+        `TRANSFORM_SCHEMA`, `CHALLENGER_SCHEMA`.
     unavailable
         Table ``subject, reason``: every subject without a record, and why.
     """
@@ -96,6 +121,9 @@ class TrackRecord:
     record: Table
     pooled: Table
     criteria: Table
+    variants: Table
+    weeks: Table
+    pooled_weeks: Table
     brier: Table
     reliability: Table
     exceptions: Table
@@ -128,6 +156,6 @@ class TrackRecord:
 
 
 _TABLES = (
-    "record", "pooled", "criteria", "brier", "reliability", "exceptions", "models", "tests", "transforms",
-    "challengers", "unavailable",
+    "record", "pooled", "criteria", "variants", "weeks", "pooled_weeks", "brier", "reliability", "exceptions", "models",
+    "tests", "transforms", "challengers", "unavailable",
 )  # fmt: skip

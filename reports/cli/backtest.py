@@ -28,8 +28,10 @@ def backtest(
         chain = run_chain(start, folder, until="backtest", workers=workers, observer=observer)
     found = chain.track_record
     if as_json:
-        tables = ("criteria", "pooled", "record", "models", "brier", "reliability", "exceptions", "tests",
-                  "transforms", "challengers", "unavailable")  # fmt: skip
+        tables = (
+            "criteria", "pooled", "record", "variants", "pooled_weeks", "weeks", "models", "brier", "reliability",
+            "exceptions", "tests", "transforms", "challengers", "unavailable",
+        )  # fmt: skip
         rows = {name: list(getattr(found, name).rows()) for name in tables}
         options.print_json({**options.identity_document(chain, folder), "met": found.met, **rows})
         return 0 if found.met else 1

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +22,11 @@ from risk.settings import Settings
 from risk.tails.calibrate import subject_tasks
 from risk.tails.challengers import challenger_rows
 from risk.tails.evidence import MINIMUM_RACE, RUN_LENGTH, hour_factors, priors_known
+from risk.tails.peg import depeg_law
 from risk.tails.spacing import spacing_remedy
 from risk.tails.subject import SubjectOutcome, SubjectTask
+from risk.tails.week import WeekRecord, week_record
+from risk.units import DAY
 from risk.validation.recalibration import recalibration_factors
 from risk.validation.scores import fz0_score, quantile_loss
 from risk.validation.stability import fall_back_bars
@@ -32,6 +36,8 @@ from risk.volatility.race import BENCHMARK, ModelTrack, WalkForward, choices_in_
 
 QUOTED = 0.99
 """Confidence of the bar, of the dated exceptions and of the hit monitor."""
+LEVEL = 0.05
+"""Of one-sided tests."""
 EXCEEDED = (0.02, 0.05, 0.10, 0.20)
 """Falls within a bar whose probability is forecast, for reliability diagrams and Brier scores."""
 NO_RISK = 1e-8
@@ -40,7 +46,6 @@ MINIMUM_FORECASTS = 20
 """Bars out of sample below which there is no record."""
 STALE = "stale"
 """Quality check of how long ago a series ended."""
-_DAY = 86400
 
 Row = tuple[object, ...]
 
@@ -89,6 +94,14 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Variant:
+    """Falls at `QUOTED` as another rule would have forecast them: value at risk (n,) in log-return units."""
+
+    name: str
+    var: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
 class Exceedance:
     """Probabilities of a fall beyond a threshold, and whether it came; each (n,)."""
 
@@ -110,8 +123,12 @@ class SubjectRecord:
         (n,) end times of the bars forecast.
     used
         Model in use on each bar.
-    outcomes, exceedances
-        By side and confidence, and by threshold.
+    outcomes, exceedances, variants
+        By side and confidence, by threshold, and by what else could have been in use.
+    pegged
+        Whether the asset should keep a price: forecasts in use hold the pooled depeg jump.
+    week
+        Falls over weeks; None without daily bars or with too few.
     deviations, transforms, crps
         (n,) of the model in use: forecast volatility of log returns, probability integral transforms of what came,
         and continuous ranked probability scores.
@@ -130,6 +147,9 @@ class SubjectRecord:
     deviations: FloatArray = field(default_factory=lambda: np.empty(0))
     transforms: FloatArray = field(default_factory=lambda: np.empty(0))
     crps: FloatArray = field(default_factory=lambda: np.empty(0))
+    variants: tuple[Variant, ...] = ()
+    pegged: bool = False
+    week: WeekRecord | None = None
     models: tuple[Row, ...] = ()
     challengers: tuple[Row, ...] = ()
     reason: str = ""
@@ -137,7 +157,7 @@ class SubjectRecord:
     @property
     def days(self) -> IntArray:
         """Day number (n,) of each bar's middle, so that days which end at different hours of one night match."""
-        days: IntArray = (self.observed_at - self.interval // 2) // _DAY
+        days: IntArray = (self.observed_at - self.interval // 2) // DAY
         return days
 
 
@@ -173,7 +193,8 @@ def backtest_subject(task: SubjectTask, settings: Settings) -> SubjectRecord:
     pooled prior, until which calibration refuses.
     Windows grow up to `models.walk_forward_window`. Until `MINIMUM_RACE` bars speak for a choice the model is
     garch_t, or the benchmark where garch_t is not among the settings' models. At each refit the forecasts in use are
-    put right by what became of those before (`risk.validation.recalibration`); the benchmark stays as it is.
+    put right by what became of those before (`risk.validation.recalibration`). Those of a pegged asset hold the pooled
+    depeg jump, as its paths do. The benchmark, to compare with, stays as it is.
     """
     try:
         return _walked(task, settings)
@@ -202,49 +223,85 @@ def _walked(task: SubjectTask, settings: Settings) -> SubjectRecord:
     default = VolatilityModel.GARCH_T if VolatilityModel.GARCH_T in walk.tracks else BENCHMARK
     chosen = choices_in_time(walk, default=default, minimum=MINIMUM_RACE)
     column = walk.confidences.index(QUOTED)
-    hits = -walk.returns > _in_use(walk, chosen, "var_long")[:, column]
+    times = observed_at[walk.positions]
+    forecasts = _with_jumps(walk, observed_at[walk.positions - 1], task) if task.pegged else walk
+    hits = -walk.returns > _in_use(forecasts, chosen, "var_long")[:, column]
     fallen, alarms = fall_back_bars(hits, 1.0 - QUOTED, run_length=RUN_LENGTH, probation=MINIMUM_RACE)
     used = tuple(BENCHMARK if away else name for name, away in zip(chosen, fallen, strict=True))
     outcomes = []
     for side, sign, word in ((Side.DOWN, -1.0, "long"), (Side.UP, 1.0, "short")):
         known = {kind: getattr(walk.tracks[BENCHMARK], f"{kind}_{word}") for kind in ("var", "es")}
-        ours = {kind: _in_use(walk, used, f"{kind}_{word}") for kind in known}
+        ours = {kind: _in_use(forecasts, used, f"{kind}_{word}") for kind in known}
         for index, confidence in enumerate(walk.confidences):
             losses = sign * walk.returns
-            factors = recalibration_factors(
+            scaling = recalibration_factors(
                 losses, ours["var"][:, index], confidence=confidence, every=models.refit_interval
             )
             outcomes.append(
                 Outcome(
-                    side, confidence, losses, factors * ours["var"][:, index], factors * ours["es"][:, index],
-                    known["var"][:, index], known["es"][:, index], factors,
+                    side, confidence, losses, scaling * ours["var"][:, index], scaling * ours["es"][:, index],
+                    known["var"][:, index], known["es"][:, index], scaling,
                 )
             )  # fmt: skip
     still = sum(int(np.sum(np.minimum(o.es, o.benchmark_es) < NO_RISK)) for o in outcomes[:1])
     if still:
         raise RefusalError(f"the price stands still: forecasts see no risk on {still} of {len(used)} bars")
-    times = observed_at[walk.positions]
     dates = ", ".join(str(np.datetime64(int(times[alarm]), "s"))[:10] for alarm in alarms)
     rows = tuple(_model_row(task.subject, walk, name, used, dates) for name in walk.tracks)
-    exceedances = tuple(_exceedance(walk, used, threshold) for threshold in EXCEEDED)
+    exceedances = tuple(_exceedance(walk, forecasts, used, threshold) for threshold in EXCEEDED)
+    variants = _variants(walk, forecasts, used, models.refit_interval)
     deviations = np.sqrt(_of_used(walk, used, lambda track: track.variances))
-    transforms = _of_used(walk, used, lambda track: track.law.transform(walk.returns))
+    transforms = _of_used(forecasts, used, lambda track: track.law.transform(walk.returns))
     crps = _of_used(walk, used, lambda track: track.crps)
     falls = next(o for o in outcomes if o.side is Side.DOWN and o.confidence == QUOTED)
     challengers = challenger_rows(
         (task.subject, interval), returns, start, factors, falls.var, crps, QUOTED, window=window
     )
+    week = week_record(task, settings, observed_at, returns, start=start) if interval == DAY else None
     return SubjectRecord(
-        task.subject, interval, times, used, tuple(outcomes), exceedances, deviations, transforms, crps, rows,
-        challengers,
+        task.subject, interval, times, used, tuple(outcomes), exceedances, deviations, transforms, crps, variants,
+        task.pegged, week, rows, challengers,
     )  # fmt: skip
 
 
-def _exceedance(walk: WalkForward, used: tuple[str, ...], threshold: float) -> Exceedance:
+def _with_jumps(walk: WalkForward, known_at: IntArray, task: SubjectTask) -> WalkForward:
+    """Tracks with the pooled depeg jump in their forecasts of value at risk, shortfall and probabilities."""
+
+    def moved(track: ModelTrack) -> ModelTrack:
+        law = depeg_law(track.law, known_at, task.series.interval, task.backing)
+        return replace(
+            track,
+            law=law,
+            var_long=np.column_stack([-law.quantile(1.0 - level) for level in walk.confidences]),
+            es_long=np.column_stack([law.shortfall(level, rise=False) for level in walk.confidences]),
+            var_short=np.column_stack([law.quantile(level) for level in walk.confidences]),
+            es_short=np.column_stack([law.shortfall(level, rise=True) for level in walk.confidences]),
+        )
+
+    return replace(walk, tracks=MappingProxyType({name: moved(track) for name, track in walk.tracks.items()}))
+
+
+def _variants(walk: WalkForward, forecasts: WalkForward, used: tuple[str, ...], every: int) -> tuple[Variant, ...]:
+    """What else could have been in use: see the names."""
+    column = walk.confidences.index(QUOTED)
+
+    def scaled(var: FloatArray) -> FloatArray:
+        return var * recalibration_factors(-walk.returns, var, confidence=QUOTED, every=every)
+
+    plain = _in_use(forecasts, used, "var_long")[:, column]
+    found = {"in use": scaled(plain), "in use, not scaled": plain}
+    if forecasts is not walk:
+        found["in use, no depeg jump"] = scaled(_in_use(walk, used, "var_long")[:, column])
+    if VolatilityModel.GARCH_T in walk.tracks:
+        found["always GARCH-t"] = scaled(forecasts.tracks[VolatilityModel.GARCH_T].var_long[:, column])
+    found["always EWMA-t, as it is"] = walk.tracks[BENCHMARK].var_long[:, column]
+    return tuple(Variant(name, var) for name, var in found.items())
+
+
+def _exceedance(walk: WalkForward, forecasts: WalkForward, used: tuple[str, ...], threshold: float) -> Exceedance:
     move = np.full(walk.returns.size, np.log1p(-threshold))
-    ours, benchmark = (
-        _of_used(walk, names, lambda track: track.law.transform(move)) for names in (used, (BENCHMARK,) * len(used))
-    )
+    ours = _of_used(forecasts, used, lambda track: track.law.transform(move))
+    benchmark = _of_used(walk, (BENCHMARK,) * len(used), lambda track: track.law.transform(move))
     return Exceedance(threshold, walk.returns < move, ours, benchmark)
 
 

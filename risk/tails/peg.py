@@ -14,9 +14,12 @@ from types import MappingProxyType
 
 import numpy as np
 
-from risk.market import FloatArray, frozen
+from risk.market import FloatArray, IntArray, frozen
 from risk.settings import Backing
-from risk.volatility.prior import DepegPrior
+from risk.tails.horizon import YEAR
+from risk.volatility.jump_law import JumpLaw
+from risk.volatility.laws import PredictiveLaw
+from risk.volatility.prior import DepegPrior, load_prior, vintages
 
 POOL_BACKING: MappingProxyType[str, Backing] = MappingProxyType(
     {
@@ -67,6 +70,13 @@ def depeg_component(
     whole pool where the backing is unknown, or these are too few as well. Where the pool
     knows no event at all, the smallest move that counts as one stands in: no peg is riskless.
     """
+    sizes, basis = depeg_sizes(prior, backing)
+    intensity = generator.gamma(prior.intensity_shape, 1.0 / prior.intensity_rate, n_draws)
+    return DepegComponent(frozen(intensity), sizes, basis)
+
+
+def depeg_sizes(prior: DepegPrior, backing: Backing | None) -> tuple[FloatArray, str]:
+    """Sizes (n_sizes,) and their basis, as in `DepegComponent`."""
     own = [event.depth for event in prior.events if POOL_BACKING.get(event.asset) == backing and backing is not None]
     basis: str = backing or "pool"
     depths = own
@@ -77,5 +87,32 @@ def depeg_component(
         basis, depths = "pool", [event.depth for event in prior.events]
     if not depths:
         basis, depths = "threshold", [prior.threshold]
-    intensity = generator.gamma(prior.intensity_shape, 1.0 / prior.intensity_rate, n_draws)
-    return DepegComponent(frozen(intensity), frozen(np.log1p(-np.sort(depths))), basis)
+    return frozen(np.log1p(-np.sort(depths))), basis
+
+
+def depeg_law(law: PredictiveLaw, known_at: IntArray, interval: int, backing: Backing | None) -> JumpLaw:
+    """One-step forecasts of a pegged asset with the jump that the pool knew of before each bar.
+
+    Parameters
+    ----------
+    law
+        Of n bars, from the asset's own history.
+    known_at
+        (n,) unix seconds of the end of the bar before each, none before the first vintage.
+    interval
+        Bar length in seconds. With an intensity of Gamma law the chance of a jump in a bar of t years is
+        1 - (rate / (rate + t))^shape, the mean over the draws that paths are made with.
+    """
+    dates = np.array(vintages(), dtype="datetime64[s]").astype(np.int64)
+    vintage = np.searchsorted(dates, known_at, side="right") - 1
+    known = {index: load_prior(int(dates[index])).depeg for index in np.unique(vintage).tolist()}
+    found = {index: depeg_sizes(depeg, backing)[0] for index, depeg in known.items()}
+    width = 1 + max(len(sizes) for sizes in found.values())
+    sizes, weights = np.zeros((len(known_at), width)), np.zeros((len(known_at), width))
+    for index, depeg in known.items():
+        rows, own = vintage == index, found[index]
+        chance = -np.expm1(-depeg.intensity_shape * np.log1p(interval / YEAR / depeg.intensity_rate))
+        sizes[rows, 1 : 1 + len(own)] = own
+        weights[rows, 0] = 1.0 - chance
+        weights[rows, 1 : 1 + len(own)] = chance / len(own)
+    return JumpLaw(law, sizes, weights)

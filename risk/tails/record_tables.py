@@ -13,7 +13,8 @@ from risk.calibration import Side
 from risk.market import MarketSnapshot
 from risk.settings import Settings
 from risk.streams import stream
-from risk.tails.backtest import QUOTED, Row, SubjectRecord
+from risk.tails.backtest import LEVEL, QUOTED, Row, SubjectRecord
+from risk.tails.week_tables import pooled_week_rows, week_rows
 from risk.track_record import TrackRecord
 from risk.validation.comparison import date_block_bootstrap, diebold_mariano
 from risk.validation.coverage import coverage_test
@@ -21,16 +22,18 @@ from risk.validation.expected_shortfall import acerbi_szekely
 from risk.validation.independence import dynamic_quantile_test, independence_test
 from risk.validation.record_tests import density_tests, forecast_tests
 from risk.validation.reliability import pit_histogram, reliability_diagram
-from risk.validation.scores import brier_score
+from risk.validation.scores import brier_score, quantile_loss
 
 SETTINGS_READ = ("seed", "assets", "models")
 """Parts of the settings that the stage reads."""
-LEVEL = 0.05
-"""Of one-sided tests."""
 BLOCK_DATES = 20
 """Days in a block of the bootstrap: about what a crash and its aftershocks last."""
 RELIABILITY_BINS = 10
 TRANSFORM_BINS = 20
+JUDGED_FROM = 1_672_531_200
+"""2023-01-01: rules of the record were settled on bars that ended by then, later ones judge them."""
+MINIMUM_BARS = 100
+"""Bars below which an asset is not judged alone in one part of the record."""
 
 
 def assemble_track_record(
@@ -51,6 +54,9 @@ def assemble_track_record(
         record=record_table,
         pooled=pooled,
         criteria=Table.from_rows(tables.CRITERIA_SCHEMA, _criteria(record_table, pooled)),
+        variants=Table.from_rows(tables.VARIANT_SCHEMA, _variant_rows(there)),
+        weeks=Table.from_rows(tables.WEEK_SCHEMA, (row for record in there for row in week_rows(record))),
+        pooled_weeks=Table.from_rows(tables.POOLED_WEEK_SCHEMA, pooled_week_rows(there, settings.seed)),
         brier=Table.from_rows(tables.BRIER_SCHEMA, (summary for summary, _ in briers)),
         reliability=Table.from_rows(tables.RELIABILITY_SCHEMA, (row for _, bins in briers for row in bins)),
         exceptions=Table.from_rows(tables.EXCEPTION_SCHEMA, (row for r in there for row in _exception_rows(r))),
@@ -144,6 +150,46 @@ def _pooled_rows(records: list[SubjectRecord], seed: int) -> Iterable[Row]:
                 float(losses[:, 0].mean() / losses[:, 1].mean()), quantile.p_negative, joint.estimate,
                 joint.p_negative,
             )  # fmt: skip
+
+
+def _variant_rows(records: list[SubjectRecord]) -> Iterator[Row]:
+    """What is in use and what else could have been; a variant stands where all the assets have it."""
+    for interval, everyone in _by_interval(records):
+        for assets, group in (("all", everyone), ("pegged", [record for record in everyone if record.pegged])):
+            names = [v.name for v in group[0].variants] if group else []
+            for name in (n for n in names if all(n in {v.name for v in record.variants} for record in group)):
+                for bars, first, last in (
+                    ("all", 0, np.inf), ("before 2023", 0, JUDGED_FROM), ("since 2023", JUDGED_FROM, np.inf)
+                ):  # fmt: skip
+                    parts = [_variant_part(record, name, first, last) for record in group]
+                    n, exceptions, ours, theirs = (sum(column) for column in zip(*parts, strict=True))
+                    judged = [part for part in parts if part[0] >= MINIMUM_BARS]
+                    passing = [p for p in judged if _passes(p[1], p[0])]
+                    if n:
+                        yield (
+                            interval, assets, bars, name, n, exceptions, exceptions / n, len(judged), len(passing),
+                            ours / theirs,
+                        )  # fmt: skip
+
+
+def _variant_part(record: SubjectRecord, name: str, first: float, last: float) -> tuple[int, int, float, float]:
+    """Of one asset's bars that ended after `first` and by `last`: number, exceptions, quantile losses, the benchmark's.
+
+    Losses are sums.
+    """
+    outcome = next(o for o in record.outcomes if o.side is Side.DOWN and o.confidence == QUOTED)
+    var = next(v.var for v in record.variants if v.name == name)
+    within = (record.observed_at > first) & (record.observed_at <= last)
+    ours = quantile_loss(outcome.simple(outcome.losses), outcome.simple(var), QUOTED)
+    theirs = outcome.quantile_losses()[1]
+    return (
+        int(within.sum()), int((outcome.losses > var)[within].sum()), float(ours[within].sum()),
+        float(theirs[within].sum()),
+    )  # fmt: skip
+
+
+def _passes(exceptions: int, n: int) -> bool:
+    return coverage_test(exceptions, n, 1.0 - QUOTED).too_many_p_value >= LEVEL
 
 
 def _by_interval(records: list[SubjectRecord]) -> list[tuple[int, list[SubjectRecord]]]:

@@ -194,7 +194,7 @@ def _calibrate(task: SubjectTask, settings: Settings) -> SubjectOutcome:
     shocks = fit_shocks(best.residuals, prior=prior)
     residuals = residuals_by_draw(best, flat, draws[winner])
     shock_draws = shocks.draws(stream(settings.seed, "shocks", name), residuals)
-    model = _path_model(task, settings, prior, best, draws[winner], shocks, observed_at, returns, hours)
+    model = path_model(task, settings, prior, best, draws[winner], shocks, observed_at, returns, hours)
     model = replace(
         model,
         shock_draws=shock_draws[:, draw_nodes()],
@@ -238,7 +238,7 @@ def _calibrate(task: SubjectTask, settings: Settings) -> SubjectOutcome:
     return SubjectOutcome(task.subject, model, tuple(figures), evidence)
 
 
-def _path_model(
+def path_model(
     task: SubjectTask,
     settings: Settings,
     prior: PooledPrior,
@@ -249,6 +249,7 @@ def _path_model(
     returns: FloatArray,
     hours: FloatArray,
 ) -> SubjectModel:
+    """The path model of a fit: its draws under the bound on persistence, starting variances, shocks and peg jumps."""
     interval = task.series.interval
     quantiles = shocks.quantiles()
     level = float(best.variances.mean())

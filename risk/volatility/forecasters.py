@@ -108,7 +108,7 @@ class FittedForecaster:
 
     def forecast(self, returns: Array, refits: Sequence[int], *, window: int) -> Forecasts:
         """See `Forecaster.forecast`."""
-        fits = _window_fits(self.model, returns, refits, window, priors=self.priors, decay=self.decay)
+        fits = window_fits(self.model, returns, refits, window, priors=self.priors, decay=self.decay)
         first = refits[0]
         h, mu, nu = (np.empty(returns.size - first) for _ in range(3))
         laws = []
@@ -130,7 +130,7 @@ class FittedForecaster:
         )
 
 
-def _window_fits(
+def window_fits(
     model: VolatilityModel,
     returns: Array,
     refits: Sequence[int],

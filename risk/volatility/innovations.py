@@ -90,7 +90,7 @@ class Innovations:
 
         From the integral of x f(x) of the t density, which is -(nu + x^2) f(x) / (nu - 1).
         """
-        return -float(self._moment_below(self.quantile(probability))) / probability
+        return -float(self.moment_below(self.quantile(probability))) / probability
 
     def crps(self, z: Array) -> Array:
         """Continuous ranked probability score of this law for outcomes `z` (n,), in units of the deviation.
@@ -101,14 +101,14 @@ class Innovations:
         outside = 0.5 * _NODES**4
         both = self.quantile(outside) + self.mirrored().quantile(outside)
         spread = -float(np.sum(_WEIGHTS * 2.0 * _NODES**3 * (1.0 - 2.0 * outside) * both))
-        score: Array = z * (2.0 * self.distribution(z) - 1.0) - 2.0 * self._moment_below(z) - spread
+        score: Array = z * (2.0 * self.distribution(z) - 1.0) - 2.0 * self.moment_below(z) - spread
         return score
 
     def mirrored(self) -> Innovations:
         """The law of -Z."""
         return Innovations(self.nu, -self.skew)
 
-    def _moment_below(self, z: Array) -> Array:
+    def moment_below(self, z: Array) -> Array:
         """Integral of x f(x) up to `z`, any shape."""
         if math.isinf(self.nu):
             normal: Array = -np.exp(-0.5 * z**2) / math.sqrt(2.0 * math.pi)

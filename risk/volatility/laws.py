@@ -37,6 +37,10 @@ class PredictiveLaw(Protocol):
         """Probability integral transforms (n,) of what came; None as above."""
         ...
 
+    def moment_below(self, returns: Array) -> Array | None:
+        """Integral (n,) of x f(x) up to `returns`; None as above."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class StudentLaw:
@@ -79,6 +83,14 @@ class StudentLaw:
         """Probability integral transforms (n,) of what came."""
         u: Array = stdtr(self.nu, (returns - self.location) / self.scale)
         return u
+
+    def moment_below(self, returns: Array) -> Array:
+        """Integral (n,) of x f(x) up to `returns`: of the standard t it is -(nu + t^2) f(t) / (nu - 1)."""
+        t = (returns - self.location) / self.scale
+        density = np.exp(self.log_density(returns)) * self.scale
+        standard = (self.nu + t**2) / (self.nu - 1.0) * density
+        moment: Array = self.location * self.transform(returns) - self.scale * standard
+        return moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +142,12 @@ class BlockLaw:
         """Probability integral transforms (n,) of what came."""
         return self._each(returns, lambda law, z: law.distribution(z))
 
+    def moment_below(self, returns: Array) -> Array:
+        """Integral (n,) of x f(x) up to `returns`."""
+        standard = self._each(returns, lambda law, z: law.moment_below(z))
+        moment: Array = self.location * self.transform(returns) + self.deviation * standard
+        return moment
+
     def _repeated(self, values: list[float]) -> Array:
         repeated: Array = np.repeat(values, np.diff((*self.starts, self.location.size)))
         return repeated
@@ -170,6 +188,11 @@ class ScaledLaw:
     def transform(self, returns: Array) -> Array | None:
         """Probability integral transforms (n,) of what came."""
         return self.flat.transform(returns / self.factors)
+
+    def moment_below(self, returns: Array) -> Array | None:
+        """Integral (n,) of x f(x) up to `returns`."""
+        moment = self.flat.moment_below(returns / self.factors)
+        return None if moment is None else self.factors * moment
 
 
 def student_quantile(nu: Array, probability: float) -> Array:

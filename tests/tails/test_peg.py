@@ -9,7 +9,10 @@ import pytest
 
 from risk.settings import Backing
 from risk.streams import stream
-from risk.tails.peg import depeg_component
+from risk.tails.horizon import YEAR
+from risk.tails.peg import depeg_component, depeg_law
+from risk.units import DAY
+from risk.volatility.laws import StudentLaw
 from risk.volatility.prior import DepegEvent, DepegPrior, load_prior
 
 
@@ -61,3 +64,19 @@ def test_no_vintage_makes_a_fiat_coin_riskless() -> None:
         assert found.intensity.mean() > 0.05
         assert found.sizes.max() < np.log(0.97)
         assert found.sizes.min() < np.log(0.95)
+
+
+def test_forecasts_hold_the_jump_of_their_vintage() -> None:
+    """The chance of a jump is the mean over the intensities of paths; sizes are those known before each bar."""
+    known_at = np.array([instant("2020-06-01"), instant("2024-06-01")])
+    calm = StudentLaw(np.zeros(2), np.full(2, 0.002), np.full(2, 4.0))
+    law = depeg_law(calm, known_at, DAY, "fiat")
+    for i, day in enumerate(("2020-06-01", "2024-06-01")):
+        prior = load_prior(instant(day)).depeg
+        found = depeg_component(prior, "fiat", generator=stream(1, "depeg", "USDC"), n_draws=200_000)
+        chance = -np.expm1(-found.intensity * DAY / YEAR)
+        error = chance.std() / np.sqrt(len(chance))
+        assert 1.0 - law.weights[i, 0] == pytest.approx(chance.mean(), abs=4 * error)
+        assert set(law.sizes[i][law.weights[i] > 0.0]) == {0.0, *found.sizes}
+    assert np.all(law.quantile(0.01) < calm.quantile(0.01))
+    assert np.all(law.shortfall(0.99, rise=False) > 1.5 * calm.shortfall(0.99, rise=False))
