@@ -63,7 +63,10 @@ def manipulation_cost(pool: Pool, move: float, window: int, *, block_time: int =
         raise DataError("an average cannot move so", field="move", value=move)
     ticks = math.log1p(move) / math.log(1.0001)
     best: Manipulation | None = None
-    for blocks in range(1, max(window // block_time, 1) + 1):
+    longest = max(window // block_time, 1)
+    # Of a window of days not each: the cost is smooth in the holding time.
+    tried = range(1, longest + 1) if longest <= 600 else sorted({round(longest ** (i / 599)) for i in range(600)})
+    for blocks in tried:
         away = ticks * window / min(blocks * block_time, window)
         found = _push(pool, away if pool.base_is_token0 else -away)
         if found is None:
