@@ -61,12 +61,13 @@ class FigureRequest:
 
 
 class Estimate(NamedTuple):
-    """A value with the ends of its 90 % band and what weakens it."""
+    """A value with the ends of its 90 % band, what weakens it, and the figure under each posterior draw (n_draws,)."""
 
     value: float
     lower: float
     upper: float
     notes: tuple[str, ...] = ()
+    draws: FloatArray = np.empty(0)
 
 
 def simple_loss(log_move: FloatArray, side: Side) -> FloatArray:
@@ -120,7 +121,14 @@ def tail_statistics(losses: FloatArray, confidences: Sequence[float]) -> tuple[F
 def simulated_figures(
     model: SubjectModel, shocks: FloatArray, request: FigureRequest, *, start: Start
 ) -> list[RiskFigure]:
-    """Figures from paths at every horizon; the start is their method.
+    """Figures of `figures_and_draws` alone."""
+    return [found for found, _ in figures_and_draws(model, shocks, request, start=start)]
+
+
+def figures_and_draws(
+    model: SubjectModel, shocks: FloatArray, request: FigureRequest, *, start: Start
+) -> list[tuple[RiskFigure, FloatArray]]:
+    """Figures from paths at every horizon, each with its value under every draw (n_draws,); the start is their method.
 
     The value is that of the predictive mixture: paths of their own under every draw. The 90 % band comes from the
     draws on common paths: each draw's figure over the mixture's, times the value.
@@ -154,7 +162,7 @@ def simulated_figures(
                 (Measure.DRAWDOWN, drawdown),
             ):
                 figures += [
-                    figure(model, measure, confidence, bars, side, start, estimate)
+                    (figure(model, measure, confidence, bars, side, start, estimate), estimate.draws)
                     for confidence, estimate in zip(levels, table, strict=True)
                 ]
     return figures
@@ -184,7 +192,8 @@ def values_and_bands(
             scale = value / centre if centre > 0.0 else 0.0
             error = 0.5 * float(beside[kind][0, 1] - beside[kind][0, 0])
             noisy = width == 0.0 or error > MONTE_CARLO_LIMIT * abs(value)
-            out[kind].append(Estimate(value, low * scale, high * scale, (NOISY,) if noisy else ()))
+            notes = (NOISY,) if noisy else ()
+            out[kind].append(Estimate(value, low * scale, high * scale, notes, draws[kind][:, i] * scale))
     return out[0], out[1]
 
 

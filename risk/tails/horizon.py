@@ -198,6 +198,18 @@ def _jumps(
     return np.ascontiguousarray(uniform[:, 0]), size, probability
 
 
+def jump_moves(model: SubjectModel, *, n_bars: int, n_paths_per_draw: int, seed: int, common: bool) -> FloatArray:
+    """What jumps alone add to the paths of `simulate` with the same arguments: log moves (n_paths, n_bars) so far."""
+    n_draws = len(model.draws)
+    n_random = n_paths_per_draw if common else n_draws * n_paths_per_draw
+    arrival, size, probability = _jumps(model, seed, n_bars, n_random, 0)
+    column = np.tile(np.arange(n_random), n_draws) if common else np.arange(n_random)
+    column %= arrival.shape[1]
+    hit = arrival[:, column] < np.repeat(probability, n_paths_per_draw)
+    moves: FloatArray = np.cumsum(np.where(hit, size[:, column], 0.0), axis=0).T
+    return moves
+
+
 @compiled
 def _walk(
     uniform: FloatArray,

@@ -17,7 +17,7 @@ from risk.settings import Backing, Settings
 from risk.streams import stream
 from risk.tails.comparison import method_rows
 from risk.tails.evidence import EvidenceRows, evidence_rows, hour_factors_as_of, run_race
-from risk.tails.figures import FigureRequest, simulated_figures
+from risk.tails.figures import FigureRequest, figures_and_draws, simulated_figures
 from risk.tails.horizon import bars_of, score_driven, stream_subject
 from risk.tails.one_bar import historical_figures, parametric_figures, volatility_figure
 from risk.tails.peg import depeg_component
@@ -212,9 +212,9 @@ def _calibrate(task: SubjectTask, settings: Settings) -> SubjectOutcome:
         model = _noted(model, f"{result.winner}_drives_no_paths")
     request = figure_request(task, settings)
     life = life_confidences(settings, request.horizons, task.series.interval)
-    conditional = simulated_figures(model, shock_draws, replace(request, life=life), start="conditional")
+    conditional = figures_and_draws(model, shock_draws, replace(request, life=life), start="conditional")
     figures = [
-        *(figure for figure in conditional if figure.confidence in request.confidences),
+        *(figure for figure, _ in conditional if figure.confidence in request.confidences),
         *simulated_figures(model, shock_draws, request, start="through_the_cycle"),
         volatility_figure(model, model.draws[:, 6], method="conditional"),
         *historical_figures(model, request),
