@@ -25,6 +25,8 @@ CAPPED = "up_move_cut_at_tenfold"
 MONTE_CARLO_LIMIT = 0.05
 """Relative Monte-Carlo standard error from which a figure says so."""
 NOISY = "monte_carlo_error"
+PATHS_BEYOND = 10.0
+"""Paths beyond a quantile from which its Monte-Carlo error is trusted; with fewer a figure says that it is noisy."""
 PATHS_FACTOR = 5
 """Figures use this multiple of the paths per draw: the tail beyond 99.5 % needs them."""
 
@@ -191,7 +193,7 @@ def values_and_bands(
             low, high = interval(draws[kind][:, i])
             scale = value / centre if centre > 0.0 else 0.0
             error = 0.5 * float(beside[kind][0, 1] - beside[kind][0, 0])
-            noisy = width == 0.0 or error > MONTE_CARLO_LIMIT * abs(value)
+            noisy = n * (1.0 - confidence) < PATHS_BEYOND or error > MONTE_CARLO_LIMIT * abs(value)
             notes = (NOISY,) if noisy else ()
             out[kind].append(Estimate(value, low * scale, high * scale, notes, draws[kind][:, i] * scale))
     return out[0], out[1]

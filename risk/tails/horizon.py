@@ -19,6 +19,7 @@ from risk.calibration import SubjectModel
 from risk.errors import DataError
 from risk.market import NUMERAIRE, FloatArray, IntArray, frozen
 from risk.streams import stream
+from risk.tails.outer_tail import outer_tails, shock_at
 from risk.tails.shocks import SHOCK_COUNT, draw_nodes
 from risk.units import DAY
 from risk.volatility.jit import compiled
@@ -147,14 +148,18 @@ def simulate(
         if len(model.level_draws):
             first = first * model.level_draws[draw_index]
     arrival, size, probability = _jumps(model, seed, n_bars, n_random, block)
+    tables = np.ascontiguousarray(shocks_by_draw(model) if shocks is None else shocks)
     log_price = np.empty((len(column), n_bars + 1))
+    # A table that stands alone may be a sample's own and ends there; tables of draws go on as their laws do.
+    tails = outer_tails(tables) if len(tables) > 1 else np.zeros((1, 2, 2))
     _walk(
         np.ascontiguousarray(_stratified(stream(seed, "paths", subject, block), n_bars, n_random).T),
         column,
         draw_index,
         first,
         np.ascontiguousarray(model.draws),
-        np.ascontiguousarray(shocks_by_draw(model) if shocks is None else shocks),
+        tables,
+        tails,
         arrival,
         size,
         probability,
@@ -218,6 +223,7 @@ def _walk(
     first: FloatArray,
     draws: FloatArray,
     shocks: FloatArray,
+    tails: FloatArray,
     arrival: FloatArray,
     size: FloatArray,
     probability: FloatArray,
@@ -227,7 +233,6 @@ def _walk(
 ) -> None:
     """Write each path into `log_price`; the arguments are those that `simulate` prepares."""
     n_bars = uniform.shape[1]
-    n_shocks = shocks.shape[1]
     for path in range(column.shape[0]):
         draw = draw_index[path]
         row = draw if shocks.shape[0] > 1 else 0
@@ -237,11 +242,7 @@ def _walk(
         level = 0.0
         log_price[path, 0] = 0.0
         for bar in range(n_bars):
-            position = uniform[column[path], bar] * n_shocks - 0.5
-            position = min(max(position, 0.0), n_shocks - 1.0)
-            left = min(int(position), n_shocks - 2)
-            weight = position - left
-            z = (1.0 - weight) * shocks[row, left] + weight * shocks[row, left + 1]
+            z = shock_at(uniform[column[path], bar], shocks[row], tails[row])
             level += scale[bar] * math.sqrt(h) * z
             other = column[path] % arrival.shape[1]
             if arrival[bar, other] < probability[draw]:

@@ -67,7 +67,7 @@ def term_rows(
         for level, slow, slow_mean in zip(request.confidences_over(bars), *history, strict=True):
             key = (side, bars * model.interval, level)
             own, own_draws = found[Measure.VALUE_AT_RISK, *key]
-            mean, mean_draws = found[Measure.EXPECTED_SHORTFALL, *key]
+            mean, _ = found[Measure.EXPECTED_SHORTFALL, *key]
             value, lower, upper, shortfall = own.value, own.lower, own.upper, mean.value
             notes = [] if own.status == "ok" else [own.status]
             # Over one bar the conditional simulation stands alone.
