@@ -25,6 +25,8 @@ CAPPED = "up_move_cut_at_tenfold"
 MONTE_CARLO_LIMIT = 0.05
 """Relative Monte-Carlo standard error from which a figure says so."""
 NOISY = "monte_carlo_error"
+MISSED = "interval_misses_value"
+"""In the status of a figure whose band lies beside it: the draws do not agree with their mixture."""
 PATHS_BEYOND = 10.0
 """Paths beyond a quantile from which its Monte-Carlo error is trusted; with fewer a figure says that it is noisy."""
 PATHS_FACTOR = 5
@@ -199,19 +201,26 @@ def values_and_bands(
     return out[0], out[1]
 
 
+def misses(value: float, lower: float, upper: float) -> bool:
+    """Whether a band does not hold its value, beyond rounding."""
+    slack = 1e-9 * abs(value)
+    return not lower - slack <= value <= upper + slack
+
+
 def figure(
     model: SubjectModel, measure: Measure, confidence: float, bars: int, side: Side, method: str, estimate: Estimate
 ) -> RiskFigure:
     """A row of the figures' table.
 
-    Values are floored at zero: a quantile on the other side of the start is no risk. The band always holds the
-    value.
+    Values are floored at zero: a quantile on the other side of the start is no risk. A band that does not hold its
+    value says so in the status: `MISSED`.
     """
     notes = [] if model.status == "ok" else [model.status]
     if measure is Measure.EXPECTED_SHORTFALL and side is Side.UP and method != "historical":
         notes.append(CAPPED)
     limit = 1.0 if side is Side.DOWN and measure is not Measure.VOLATILITY else math.inf
-    value = max(estimate.value, 0.0)
+    value, lower, upper = (float(np.clip(each, 0.0, limit)) for each in estimate[:3])
+    missed = (MISSED,) if misses(value, lower, upper) else ()
     return RiskFigure(
         subject=model.subject,
         measure=measure,
@@ -221,8 +230,8 @@ def figure(
         method=method,
         window=len(model.returns),
         value=value,
-        lower=max(min(estimate.lower, value), 0.0),
-        upper=max(min(estimate.upper, limit), value),
+        lower=lower,
+        upper=upper,
         n_observations=len(model.returns),
-        status=", ".join([*notes, *estimate.notes]) or "ok",
+        status=", ".join([*notes, *estimate.notes, *missed]) or "ok",
     )

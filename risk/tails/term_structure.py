@@ -17,7 +17,15 @@ from risk.market import FloatArray
 from risk.settings import Settings
 from risk.streams import stream
 from risk.tails.combination import life_confidence, scaled_history
-from risk.tails.figures import PATHS_FACTOR, Estimate, FigureRequest, simple_loss, values_and_bands
+from risk.tails.figures import (
+    MISSED,
+    PATHS_FACTOR,
+    Estimate,
+    FigureRequest,
+    misses,
+    simple_loss,
+    values_and_bands,
+)
 from risk.tails.horizon import hour_scale, jump_moves, stream_subject
 from risk.tails.one_bar import block_samples
 from risk.volatility.posterior import interval
@@ -76,12 +84,14 @@ def term_rows(
                 lower, upper = interval(np.concatenate([own_draws, slow.draws]))
                 if (1.0 - level) * len(model.returns) < NEEDED:
                     notes.append("history_thin_beyond_quantile")
-            value = max(value, 0.0)
+            value, lower, upper = (max(each, 0.0) for each in (value, lower, upper))
+            if misses(value, lower, upper) and MISSED not in own.status:
+                notes.append(MISSED)
             rows.append(
                 (
                     model.subject, str(side), bars * model.interval, level,
                     "declared" if level in request.confidences else "life", own.value, slow.value,
-                    value, max(min(lower, value), 0.0), max(upper, value), max(shortfall, 0.0),
+                    value, lower, upper, max(shortfall, 0.0),
                     len(model.returns), ", ".join(notes) or "ok",
                 )
             )  # fmt: skip

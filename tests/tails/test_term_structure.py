@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from risk.calibration import SubjectModel
-from risk.tails.figures import FigureRequest, figures_and_draws
+from risk.calibration import Measure, Side, SubjectModel
+from risk.tails.figures import MISSED, Estimate, FigureRequest, figure, figures_and_draws
+from risk.tails.horizon import jump_size_draws
 from risk.tails.term_structure import TERM_SCHEMA, term_rows
 from tests.tails.models import constant_variance, known_model, student_shocks
 
@@ -58,3 +59,21 @@ def test_figures_do_not_fall_with_the_horizon() -> None:
                 found = [row for row in rows if row["side"] == side and row["confidence"] == level]
                 for name in ("value_at_risk", "expected_shortfall"):
                     assert (np.diff([row[name] for row in found]) >= 0.0).all(), (model.subject, side, level, name)
+
+
+def test_few_depegs_do_not_fix_the_size_of_the_next() -> None:
+    """The band of a month's quantile holds what four sizes leave open; the mixture has the pool's sizes alike."""
+    sizes = np.log([0.88, 0.91, 0.94, 0.96])
+    model = quiet_peg(jump_sizes=sizes, jump_intensity=np.full(50, 2.0), draws=constant_variance(0.0005, n_draws=50))
+    by_draw = jump_size_draws(model, 1)
+    np.testing.assert_allclose(np.unique(by_draw, return_counts=True)[1], 50)
+    rows = rows_of(model, FigureRequest((0.99,), (1, 28), n_paths_per_draw=400, seed=1))
+    month = next(row for row in rows if row["side"] == "down" and row["horizon"] == 28 * DAY)
+    assert month["upper"] - month["lower"] > 0.02
+
+
+def test_a_band_beside_its_value_says_so() -> None:
+    model = known_model()
+    for band, note in (((0.1, 0.3), "ok"), ((0.25, 0.3), MISSED), ((0.1, 0.15), MISSED)):
+        found = figure(model, Measure.VALUE_AT_RISK, 0.99, 1, Side.DOWN, "conditional", Estimate(0.2, *band))
+        assert (found.status, found.lower, found.upper) == (note, *band)
