@@ -150,8 +150,7 @@ def simulate(
     arrival, rank, probability = _jumps(model, seed, n_bars, n_random, block)
     tables = np.ascontiguousarray(shocks_by_draw(model) if shocks is None else shocks)
     log_price = np.empty((len(column), n_bars + 1))
-    # A table that stands alone may be a sample's own and ends there; tables of draws go on as their laws do.
-    tails = outer_tails(tables) if len(tables) > 1 else np.zeros((1, 2, 2))
+    tails = tails_of(tables)
     _walk(
         np.ascontiguousarray(_stratified(stream(seed, "paths", subject, block), n_bars, n_random).T),
         column,
@@ -177,6 +176,14 @@ def shocks_by_draw(model: SubjectModel) -> FloatArray:
         return np.atleast_2d(model.shocks)
     position = np.arange(SHOCK_COUNT)
     return np.array([np.interp(position, draw_nodes(), row) for row in model.shock_draws])
+
+
+def tails_of(tables: FloatArray) -> FloatArray:
+    """What lies beyond quantile functions (n_rows, n_shocks), as `risk.tails.outer_tail.outer_tails`.
+
+    A table that stands alone may be a sample's own and ends there; tables of draws go on as their laws do.
+    """
+    return outer_tails(tables) if len(tables) > 1 else np.zeros((len(tables), 2, 2))
 
 
 def _stratified(generator: np.random.Generator, n_bars: int, count: int) -> FloatArray:
