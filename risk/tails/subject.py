@@ -24,6 +24,7 @@ from risk.tails.peg import depeg_component
 from risk.tails.shocks import ShockDistribution, draw_nodes, fit_shocks
 from risk.tails.states import (
     bound_persistence,
+    exponential_draws,
     level_draws,
     parameter_prior,
     persistence_bound,
@@ -219,12 +220,15 @@ def _calibrate(task: SubjectTask, settings: Settings) -> SubjectOutcome:
         volatility_figure(model, model.draws[:, 6], method="conditional"),
         *historical_figures(model, request),
     ]
-    for kind, rows in draws.items():
+    for kind, drawn in draws.items():
         if fits[kind].skew != 0.0:
             continue  # the closed form is of Student-t; paths take their shocks from residuals, skew and all
         labelled = _noted(model, "not_converged") if fits[kind].status is FitStatus.NOT_CONVERGED else model
         if result.summary is not None and not result.summary.entry(kind).in_set:
             labelled = _noted(labelled, "outside_confidence_set")
+        rows = drawn
+        if kind is VolatilityModel.EWMA_T:
+            rows = exponential_draws(fits[kind], flat, drawn, stream(settings.seed, "exponential", name))
         figures += parametric_figures(labelled, rows, method=str(kind), confidences=request.confidences)
     evidence = evidence_rows(task.subject, observed_at, result, fits, model.shocks, flat)
     evidence = replace(
