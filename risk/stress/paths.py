@@ -3,7 +3,8 @@
 A block of paths has its own random stream and always the same size, so that results depend neither on the number
 of paths asked for nor on who computes which block. Every bar: copula normals become uniforms, each uniform picks
 a shock from the asset's own quantile function, and the variance follows the GJR recursion, both under posterior draw
-``path % n_draws``, whose factor on the level of variance scales the path's first. Three choices make crises common, on purpose: one chi-square mixes a bar's shocks of all assets;
+``path % n_draws``, whose factor on the level of variance scales the path's first. Three choices make crises common, on
+purpose: one chi-square mixes a bar's shocks of all assets;
 one uniform picks every asset's starting variance at the same rank; and an asset pegged to another one follows that
 price times its own simulated ratio, which is independent of the market (two correlated but separate price paths
 would drift apart as no wrapper does). As in all slow figures, the drift is not projected.

@@ -65,13 +65,14 @@ class FigureRequest:
 
 
 class Estimate(NamedTuple):
-    """A value with the ends of its 90 % band, what weakens it, and the figure under each posterior draw (n_draws,)."""
+    """A value with the ends of its 90 % band, what weakens it, its value under each draw, and its Monte-Carlo error."""
 
     value: float
     lower: float
     upper: float
     notes: tuple[str, ...] = ()
     draws: FloatArray = np.empty(0)
+    error: float = 0.0
 
 
 def simple_loss(log_move: FloatArray, side: Side) -> FloatArray:
@@ -197,7 +198,7 @@ def values_and_bands(
             error = 0.5 * float(beside[kind][0, 1] - beside[kind][0, 0])
             noisy = n * (1.0 - confidence) < PATHS_BEYOND or error > MONTE_CARLO_LIMIT * abs(value)
             notes = (NOISY,) if noisy else ()
-            out[kind].append(Estimate(value, low * scale, high * scale, notes, draws[kind][:, i] * scale))
+            out[kind].append(Estimate(value, low * scale, high * scale, notes, draws[kind][:, i] * scale, error))
     return out[0], out[1]
 
 
@@ -216,7 +217,8 @@ def figure(
     value says so in the status: `MISSED`.
     """
     notes = [] if model.status == "ok" else [model.status]
-    if measure is Measure.EXPECTED_SHORTFALL and side is Side.UP and method != "historical":
+    reached = estimate.value >= math.expm1(LOG_MOVE_CAP) * (1.0 - 1e-9)
+    if side is Side.UP and (reached or (measure is Measure.EXPECTED_SHORTFALL and method != "historical")):
         notes.append(CAPPED)
     limit = 1.0 if side is Side.DOWN and measure is not Measure.VOLATILITY else math.inf
     value, lower, upper = (float(np.clip(each, 0.0, limit)) for each in estimate[:3])
@@ -233,5 +235,6 @@ def figure(
         lower=lower,
         upper=upper,
         n_observations=len(model.returns),
+        monte_carlo_error=estimate.error,
         status=", ".join([*notes, *estimate.notes, *missed]) or "ok",
     )

@@ -17,7 +17,7 @@ from risk.settings import Backing, Settings
 from risk.streams import stream
 from risk.tails.comparison import method_rows
 from risk.tails.evidence import EvidenceRows, evidence_rows, hour_factors_as_of, run_race
-from risk.tails.figures import FigureRequest, figures_and_draws, simulated_figures
+from risk.tails.figures import LOG_MOVE_CAP, FigureRequest, figures_and_draws, simulated_figures
 from risk.tails.horizon import bars_of, score_driven, stream_subject
 from risk.tails.one_bar import historical_figures, parametric_figures, volatility_figure
 from risk.tails.peg import depeg_component
@@ -40,6 +40,8 @@ from risk.volatility.seasonality import hour_of_day
 
 SHORT_HISTORY = 500
 """Fewer returns than this are called a short history."""
+GIANT_MOVE = "tenfold_move_in_history"
+"""In the status of a model with a bar in its history that took the price below a tenth, or above ten times."""
 STALE_BARS = 3
 """A series whose last bar ended longer ago is called stale."""
 
@@ -261,6 +263,7 @@ def _path_model(
     )
     notes = {
         SHORT_HISTORY_NOTE: len(returns) < SHORT_HISTORY,
+        GIANT_MOVE: float(np.abs(returns).max()) > LOG_MOVE_CAP,
         "stale": task.as_of - int(observed_at[-1]) > STALE_BARS * interval,
         shocks.status: shocks.status != "ok",
         "persistence_bounded": share > 0.5,

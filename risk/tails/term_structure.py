@@ -36,7 +36,7 @@ Row = tuple[object, ...]
 TERM_SCHEMA = {
     "subject": "str", "side": "str", "horizon": "i8", "confidence": "f8", "basis": "str", "conditional": "f8",
     "scaled_history": "f8", "value_at_risk": "f8", "lower": "f8", "upper": "f8", "expected_shortfall": "f8",
-    "n_observations": "i8", "status": "str",
+    "n_observations": "i8", "status": "str", "shortfall_lower": "f8", "shortfall_upper": "f8",
 }  # fmt: skip
 """Simple losses over a horizon. `basis`: ``declared`` confidence, or ``life``: breached over the parameter life with
 the appetite's probability."""
@@ -75,13 +75,15 @@ def term_rows(
         for level, slow, slow_mean in zip(request.confidences_over(bars), *history, strict=True):
             key = (side, bars * model.interval, level)
             own, own_draws = found[Measure.VALUE_AT_RISK, *key]
-            mean, _ = found[Measure.EXPECTED_SHORTFALL, *key]
+            mean, mean_draws = found[Measure.EXPECTED_SHORTFALL, *key]
             value, lower, upper, shortfall = own.value, own.lower, own.upper, mean.value
+            ends = mean.lower, mean.upper
             notes = [] if own.status == "ok" else [own.status]
             # Over one bar the conditional simulation stands alone.
             if bars > 1:
                 value, shortfall = 0.5 * (own.value + slow.value), 0.5 * (mean.value + slow_mean.value)
                 lower, upper = interval(np.concatenate([own_draws, slow.draws]))
+                ends = interval(np.concatenate([mean_draws, slow_mean.draws]))
                 if (1.0 - level) * len(model.returns) < NEEDED:
                     notes.append("history_thin_beyond_quantile")
             value, lower, upper = (max(each, 0.0) for each in (value, lower, upper))
@@ -92,7 +94,7 @@ def term_rows(
                     model.subject, str(side), bars * model.interval, level,
                     "declared" if level in request.confidences else "life", own.value, slow.value,
                     value, lower, upper, max(shortfall, 0.0),
-                    len(model.returns), ", ".join(notes) or "ok",
+                    len(model.returns), ", ".join(notes) or "ok", *(max(each, 0.0) for each in ends),
                 )
             )  # fmt: skip
     return tuple(rows)

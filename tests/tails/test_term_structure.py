@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from risk.calibration import Measure, Side, SubjectModel
-from risk.tails.figures import MISSED, Estimate, FigureRequest, figure, figures_and_draws
+from risk.tails.figures import CAPPED, MISSED, Estimate, FigureRequest, figure, figures_and_draws
 from risk.tails.horizon import jump_size_draws
 from risk.tails.term_structure import TERM_SCHEMA, term_rows
 from tests.tails.models import constant_variance, known_model, student_shocks
@@ -77,3 +77,25 @@ def test_a_band_beside_its_value_says_so() -> None:
     for band, note in (((0.1, 0.3), "ok"), ((0.25, 0.3), MISSED), ((0.1, 0.15), MISSED)):
         found = figure(model, Measure.VALUE_AT_RISK, 0.99, 1, Side.DOWN, "conditional", Estimate(0.2, *band))
         assert (found.status, found.lower, found.upper) == (note, *band)
+
+
+def test_what_is_cut_at_tenfold_says_so() -> None:
+    """A rise beyond tenfold is cut: the quantile that reaches the bound is named, not printed as known for certain."""
+    model = known_model(draws=constant_variance(3.0))
+    shocks = np.tile(model.shocks, (5, 1))
+    found = figures_and_draws(model, shocks, FigureRequest((0.99,), (1,), 400, 1), start="conditional")
+    rise = next(f for f, _ in found if f.measure is Measure.VALUE_AT_RISK and f.side is Side.UP)
+    assert rise.value == pytest.approx(9.0)
+    assert CAPPED in rise.status
+
+
+def test_monte_carlo_errors_stand_beside_the_figures() -> None:
+    """The error of a normal 99 % quantile of n paths: sqrt(c (1 - c) / n) / density, up to the noise of spacings."""
+    model = known_model(draws=constant_variance(0.01), shocks=student_shocks(np.inf))
+    shocks = np.tile(model.shocks, (5, 1))
+    found = figures_and_draws(model, shocks, FigureRequest((0.99,), (4,), 2000, 1), start="conditional")
+    fall = next(f for f, _ in found if f.measure is Measure.VALUE_AT_RISK and f.side is Side.DOWN)
+    density = np.exp(-0.5 * 2.3263**2) / np.sqrt(2 * np.pi) / 0.02
+    assert fall.monte_carlo_error == pytest.approx(np.sqrt(0.99 * 0.01 / 50_000) / density, rel=0.3)
+    row = rows_of(model, FigureRequest((0.99,), (1, 4), 400, 1))[0]
+    assert row["shortfall_lower"] < row["expected_shortfall"] < row["shortfall_upper"] or row["horizon"] == DAY
