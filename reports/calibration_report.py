@@ -21,7 +21,7 @@ RACE_COLUMNS = ("Asset", "Model", "Log score", "Against EWMA-t", "p better", "p 
 FIT_COLUMNS = ("Subject", "Model", "Returns", "Persistence", "90 % interval", "nu", "90 % interval", "Prior", "Status")
 TAIL_COLUMNS = ("Subject", "Side", "Measure", "Method", "Value", "90 % interval", "Status")
 TERM_COLUMNS = ("Subject", "Horizon", "Confidence", "Basis", "Value at risk", "90 % interval", "Shortfall",
-                "Simulated", "Scaled history", "Worst point", "Status")  # fmt: skip
+                "Its interval", "Simulated", "Scaled history", "Worst point", "Status")  # fmt: skip
 METHOD_COLUMNS = ("Asset", "Method", "Confidence", "Exceedances", "Expected", "Must be multiplied by", "Status")
 PAIR_COLUMNS = ("Assets", "Correlation", "By factors", "Stressed", "Tail dependence", "Stressed", "Status")
 PEG_COLUMNS = ("Asset", "Peg", "Mean gap", "Tracking error a bar", "Worst gap", "Half-life", "Status")
@@ -90,6 +90,7 @@ def term_rows(found: Calibration) -> list[tuple[str, ...]]:
             (
                 row["subject"], wording.duration(row["horizon"]), f"{row['confidence']:.4%}", row["basis"],
                 wording.percent(row["value_at_risk"]), _band(row), wording.percent(row["expected_shortfall"]),
+                _band({"lower": row["shortfall_lower"], "upper": row["shortfall_upper"]}),
                 wording.percent(row["conditional"]), wording.percent(row["scaled_history"]),
                 wording.ABSENT if lowest is None else wording.percent(lowest), row["status"],
             )

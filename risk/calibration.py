@@ -52,6 +52,8 @@ class RiskFigure:
         Returns behind it.
     status
         ``ok`` or what weakens it, e.g. ``short_history``.
+    monte_carlo_error
+        Standard error of `value` from the number of paths; zero for what needs none.
     """
 
     subject: str
@@ -66,6 +68,7 @@ class RiskFigure:
     upper: float
     n_observations: int
     status: str
+    monte_carlo_error: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,7 @@ class Unavailable:
 FIGURE_SCHEMA = {
     "subject": "str", "measure": "str", "confidence": "f8", "horizon": "i8", "side": "str", "method": "str",
     "window": "i8", "value": "f8", "lower": "f8", "upper": "f8", "n_observations": "i8", "status": "str",
+    "monte_carlo_error": "f8",
 }  # fmt: skip
 
 
@@ -219,7 +223,7 @@ class Calibration:
     inputs: Mapping[str, str] = field(default_factory=dict)
     settings_hash: str = ""
 
-    SCHEMA = "riskcal/calibration/3"
+    SCHEMA = "riskcal/calibration/4"
 
     def model(self, subject: str) -> SubjectModel | Unavailable:
         """The path model of an asset or pair, or why there is none."""

@@ -307,13 +307,13 @@ def make_calibration(snapshot: MarketSnapshot | None = None, settings: Settings 
             )
             figures += [
                 (name, measure, confidence, DAY, "down", method, len(loss), value, 0.9 * value, 1.1 * value,
-                 len(loss), "ok")
+                 len(loss), "ok", 0.0)
                 for (measure, value), method in rows
             ]  # fmt: skip
         volatility = float(np.sqrt(model.variances[-1]))
         figures.append(
             (name, "volatility", 0.0, DAY, "down", "gjr_t", len(loss), volatility, 0.9 * volatility,
-             1.1 * volatility, len(loss), "ok")
+             1.1 * volatility, len(loss), "ok", 0.0)
         )  # fmt: skip
         for candidate, score in (("ewma_t", 1.01), ("garch_t", 1.0), ("gjr_t", 0.99)):
             race.append((name, candidate, score, candidate == "gjr_t", "ok"))

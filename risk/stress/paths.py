@@ -2,8 +2,9 @@
 
 A block of paths has its own random stream and always the same size, so that results depend neither on the number
 of paths asked for nor on who computes which block. Every bar: copula normals become uniforms, each uniform picks
-a shock from the asset's own quantile function, and the variance follows the GJR recursion under posterior draw
-``path % n_draws``. Three choices make crises common, on purpose: one chi-square mixes a bar's shocks of all assets;
+a shock from the asset's own quantile function, and the variance follows the GJR recursion, both under posterior draw
+``path % n_draws``, whose factor on the level of variance scales the path's first. Three choices make crises common, on
+purpose: one chi-square mixes a bar's shocks of all assets;
 one uniform picks every asset's starting variance at the same rank; and an asset pegged to another one follows that
 price times its own simulated ratio, which is independent of the market (two correlated but separate price paths
 would drift apart as no wrapper does). As in all slow figures, the drift is not projected.
@@ -12,7 +13,7 @@ would drift apart as no wrapper does). As in all slow figures, the drift is not 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.special import stdtr
@@ -22,7 +23,8 @@ from risk.errors import DataError, EvidenceError, SettingsError
 from risk.market import NUMERAIRE, FloatArray, IntArray, frozen
 from risk.settings import Settings
 from risk.streams import stream
-from risk.tails.horizon import YEAR, hour_scale, score_driven
+from risk.tails.horizon import YEAR, hour_scale, jump_size_draws, score_driven, shocks_by_draw, tails_of
+from risk.tails.outer_tail import shocks_at
 
 BLOCK_PATHS = 200
 """Paths of one block, whatever the number of paths or workers."""
@@ -46,6 +48,9 @@ class JointModel:
         Of the copula.
     interval
         Bar length in seconds.
+    shocks, tails
+        By column, the quantile functions (n_draws or 1, n_shocks) of shocks and the tails beyond them
+        (`risk.tails.outer_tail`); they follow from the models.
     """
 
     assets: tuple[str, ...]
@@ -54,6 +59,13 @@ class JointModel:
     lower: FloatArray
     degrees_of_freedom: float
     interval: int
+    shocks: tuple[FloatArray, ...] = field(init=False)
+    tails: tuple[FloatArray, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        tables = tuple(shocks_by_draw(model) for model in self.models)
+        object.__setattr__(self, "shocks", tables)
+        object.__setattr__(self, "tails", tuple(tails_of(table) for table in tables))
 
 
 def unavailable(calibration: Calibration, settings: Settings, assets: tuple[str, ...]) -> dict[str, str]:
@@ -137,7 +149,13 @@ def simulate_block(joint: JointModel, *, seed: int, block: int, n_steps: int) ->
     with np.errstate(over="ignore", invalid="ignore"):
         for column, (model, peg) in enumerate(zip(joint.models, joint.pegged_to, strict=True)):
             scale = hour_scale(model, n_steps, after=begin)
-            moves = _moves(model, path, start, uniform[:, :, column], arrival[:, :, column], scale)
+            tables = joint.shocks[column]
+            shock = np.empty((BLOCK_PATHS, n_steps))
+            shocks_at(
+                np.ascontiguousarray(uniform[:, :, column]), path % len(tables), tables, joint.tails[column], shock
+            )
+            sizes = jump_size_draws(model, seed)
+            moves = _moves(model, path, start, shock, arrival[:, :, column], sizes, scale)
             np.cumsum(moves, axis=1, out=log_price[:, 1:, column])
             if peg >= 0:
                 log_price[:, :, column] += log_price[:, :, peg]
@@ -151,17 +169,24 @@ def simulate(joint: JointModel, *, seed: int, n_paths: int, n_steps: int) -> Ite
 
 
 def _moves(
-    model: SubjectModel, path: IntArray, start: FloatArray, uniform: FloatArray, arrival: FloatArray, scale: FloatArray
+    model: SubjectModel,
+    path: IntArray,
+    start: FloatArray,
+    shock: FloatArray,
+    arrival: FloatArray,
+    sizes: FloatArray,
+    scale: FloatArray,
 ) -> FloatArray:
-    """Log moves (n_paths, n_steps) of one subject from its shocks' and its jumps' uniforms, and the scale of steps."""
+    """Log moves (n_paths, n_steps) of one subject from its shocks, its jumps' uniforms and sizes, and steps' scale."""
     draw = model.draws[path % len(model.draws)]
     omega, alpha, gamma, beta, nu = (draw[:, i] for i in (1, 2, 3, 4, 5))
     driven = score_driven(model.model)
-    shock = model.shocks[np.minimum((uniform * len(model.shocks)).astype(np.int64), len(model.shocks) - 1)]
     states = np.sort(model.starting_variance)
     variance = states[(start * len(states)).astype(np.int64)]
-    moves = np.empty_like(uniform)
-    for step in range(uniform.shape[1]):
+    if len(model.level_draws):
+        variance = variance * model.level_draws[path % len(model.level_draws)]
+    moves = np.empty_like(shock)
+    for step in range(shock.shape[1]):
         squared = variance * shock[:, step] ** 2
         moves[:, step] = scale[step] * np.sqrt(variance) * shock[:, step]
         if driven:
@@ -172,7 +197,7 @@ def _moves(
         chance = -np.expm1(-model.jump_intensity[path % len(model.jump_intensity)] * model.interval / YEAR)
         hit_path, hit_step = np.nonzero(arrival < chance[:, None])
         share = arrival[hit_path, hit_step] / chance[hit_path]
-        moves[hit_path, hit_step] += model.jump_sizes[(share * len(model.jump_sizes)).astype(np.int64)]
+        moves[hit_path, hit_step] += sizes[path[hit_path] % len(sizes), (share * sizes.shape[1]).astype(np.int64)]
     return moves
 
 

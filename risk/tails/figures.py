@@ -25,6 +25,10 @@ CAPPED = "up_move_cut_at_tenfold"
 MONTE_CARLO_LIMIT = 0.05
 """Relative Monte-Carlo standard error from which a figure says so."""
 NOISY = "monte_carlo_error"
+MISSED = "interval_misses_value"
+"""In the status of a figure whose band lies beside it: the draws do not agree with their mixture."""
+PATHS_BEYOND = 10.0
+"""Paths beyond a quantile from which its Monte-Carlo error is trusted; with fewer a figure says that it is noisy."""
 PATHS_FACTOR = 5
 """Figures use this multiple of the paths per draw: the tail beyond 99.5 % needs them."""
 
@@ -61,12 +65,14 @@ class FigureRequest:
 
 
 class Estimate(NamedTuple):
-    """A value with the ends of its 90 % band and what weakens it."""
+    """A value with the ends of its 90 % band, what weakens it, its value under each draw, and its Monte-Carlo error."""
 
     value: float
     lower: float
     upper: float
     notes: tuple[str, ...] = ()
+    draws: FloatArray = np.empty(0)
+    error: float = 0.0
 
 
 def simple_loss(log_move: FloatArray, side: Side) -> FloatArray:
@@ -120,7 +126,14 @@ def tail_statistics(losses: FloatArray, confidences: Sequence[float]) -> tuple[F
 def simulated_figures(
     model: SubjectModel, shocks: FloatArray, request: FigureRequest, *, start: Start
 ) -> list[RiskFigure]:
-    """Figures from paths at every horizon; the start is their method.
+    """Figures of `figures_and_draws` alone."""
+    return [found for found, _ in figures_and_draws(model, shocks, request, start=start)]
+
+
+def figures_and_draws(
+    model: SubjectModel, shocks: FloatArray, request: FigureRequest, *, start: Start
+) -> list[tuple[RiskFigure, FloatArray]]:
+    """Figures from paths at every horizon, each with its value under every draw (n_draws,); the start is their method.
 
     The value is that of the predictive mixture: paths of their own under every draw. The 90 % band comes from the
     draws on common paths: each draw's figure over the mixture's, times the value.
@@ -154,7 +167,7 @@ def simulated_figures(
                 (Measure.DRAWDOWN, drawdown),
             ):
                 figures += [
-                    figure(model, measure, confidence, bars, side, start, estimate)
+                    (figure(model, measure, confidence, bars, side, start, estimate), estimate.draws)
                     for confidence, estimate in zip(levels, table, strict=True)
                 ]
     return figures
@@ -183,9 +196,16 @@ def values_and_bands(
             low, high = interval(draws[kind][:, i])
             scale = value / centre if centre > 0.0 else 0.0
             error = 0.5 * float(beside[kind][0, 1] - beside[kind][0, 0])
-            noisy = width == 0.0 or error > MONTE_CARLO_LIMIT * abs(value)
-            out[kind].append(Estimate(value, low * scale, high * scale, (NOISY,) if noisy else ()))
+            noisy = n * (1.0 - confidence) < PATHS_BEYOND or error > MONTE_CARLO_LIMIT * abs(value)
+            notes = (NOISY,) if noisy else ()
+            out[kind].append(Estimate(value, low * scale, high * scale, notes, draws[kind][:, i] * scale, error))
     return out[0], out[1]
+
+
+def misses(value: float, lower: float, upper: float) -> bool:
+    """Whether a band does not hold its value, beyond rounding."""
+    slack = 1e-9 * abs(value)
+    return not lower - slack <= value <= upper + slack
 
 
 def figure(
@@ -193,14 +213,16 @@ def figure(
 ) -> RiskFigure:
     """A row of the figures' table.
 
-    Values are floored at zero: a quantile on the other side of the start is no risk. The band always holds the
-    value.
+    Values are floored at zero: a quantile on the other side of the start is no risk. A band that does not hold its
+    value says so in the status: `MISSED`.
     """
     notes = [] if model.status == "ok" else [model.status]
-    if measure is Measure.EXPECTED_SHORTFALL and side is Side.UP and method != "historical":
+    reached = estimate.value >= math.expm1(LOG_MOVE_CAP) * (1.0 - 1e-9)
+    if side is Side.UP and (reached or (measure is Measure.EXPECTED_SHORTFALL and method != "historical")):
         notes.append(CAPPED)
     limit = 1.0 if side is Side.DOWN and measure is not Measure.VOLATILITY else math.inf
-    value = max(estimate.value, 0.0)
+    value, lower, upper = (float(np.clip(each, 0.0, limit)) for each in estimate[:3])
+    missed = (MISSED,) if misses(value, lower, upper) else ()
     return RiskFigure(
         subject=model.subject,
         measure=measure,
@@ -210,8 +232,9 @@ def figure(
         method=method,
         window=len(model.returns),
         value=value,
-        lower=max(min(estimate.lower, value), 0.0),
-        upper=max(min(estimate.upper, limit), value),
+        lower=lower,
+        upper=upper,
         n_observations=len(model.returns),
-        status=", ".join([*notes, *estimate.notes]) or "ok",
+        monte_carlo_error=estimate.error,
+        status=", ".join([*notes, *estimate.notes, *missed]) or "ok",
     )

@@ -19,6 +19,7 @@ from risk.calibration import SubjectModel
 from risk.errors import DataError
 from risk.market import NUMERAIRE, FloatArray, IntArray, frozen
 from risk.streams import stream
+from risk.tails.outer_tail import outer_tails, shock_at
 from risk.tails.shocks import SHOCK_COUNT, draw_nodes
 from risk.units import DAY
 from risk.volatility.jit import compiled
@@ -146,17 +147,21 @@ def simulate(
         first = states[(uniform * len(states)).astype(np.int64)][column]
         if len(model.level_draws):
             first = first * model.level_draws[draw_index]
-    arrival, size, probability = _jumps(model, seed, n_bars, n_random, block)
+    arrival, rank, probability = _jumps(model, seed, n_bars, n_random, block)
+    tables = np.ascontiguousarray(shocks_by_draw(model) if shocks is None else shocks)
     log_price = np.empty((len(column), n_bars + 1))
+    tails = tails_of(tables)
     _walk(
         np.ascontiguousarray(_stratified(stream(seed, "paths", subject, block), n_bars, n_random).T),
         column,
         draw_index,
         first,
         np.ascontiguousarray(model.draws),
-        np.ascontiguousarray(shocks_by_draw(model) if shocks is None else shocks),
+        tables,
+        tails,
         arrival,
-        size,
+        rank,
+        jump_size_draws(model, seed),
         probability,
         hour_scale(model, n_bars),
         score_driven(model.model),
@@ -173,6 +178,14 @@ def shocks_by_draw(model: SubjectModel) -> FloatArray:
     return np.array([np.interp(position, draw_nodes(), row) for row in model.shock_draws])
 
 
+def tails_of(tables: FloatArray) -> FloatArray:
+    """What lies beyond quantile functions (n_rows, n_shocks), as `risk.tails.outer_tail.outer_tails`.
+
+    A table that stands alone may be a sample's own and ends there; tables of draws go on as their laws do.
+    """
+    return outer_tails(tables) if len(tables) > 1 else np.zeros((len(tables), 2, 2))
+
+
 def _stratified(generator: np.random.Generator, n_bars: int, count: int) -> FloatArray:
     """Uniforms (n_bars, count), one in each of `count` strata a bar, in random order."""
     out = np.empty((n_bars, count))
@@ -184,7 +197,7 @@ def _stratified(generator: np.random.Generator, n_bars: int, count: int) -> Floa
 def _jumps(
     model: SubjectModel, seed: int, n_bars: int, count: int, block: int
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Arrival uniforms and log sizes (n_bars, count), and each draw's probability of a jump in a bar.
+    """Uniforms of arrival and of size (n_bars, count), and each draw's probability of a jump in a bar.
 
     A path jumps where the uniform lies below the probability, so that more intensity means more of the same jumps.
     Without a peg there is one column that never jumps.
@@ -193,9 +206,37 @@ def _jumps(
         return np.ones((n_bars, 1)), np.zeros((n_bars, 1)), np.zeros(len(model.draws))
     generator = stream(seed, "jumps", stream_subject(model.collateral, model.debt), block)
     uniform = generator.random((n_bars, 2, count))
-    size = model.jump_sizes[(uniform[:, 1] * len(model.jump_sizes)).astype(np.int64)]
     probability: FloatArray = -np.expm1(-model.jump_intensity * model.interval / YEAR)
-    return np.ascontiguousarray(uniform[:, 0]), size, probability
+    return np.ascontiguousarray(uniform[:, 0]), np.ascontiguousarray(uniform[:, 1]), probability
+
+
+def jump_size_draws(model: SubjectModel, seed: int) -> FloatArray:
+    """Equally likely log sizes of jumps under each draw (n_draws, n_sizes), ascending; one zero where there are none.
+
+    A few depegs do not tell how far the next one goes: each draw has a bootstrap of the pool's. The bootstrap is
+    balanced (Davison, Hinkley and Schechtman 1986), so that the mixture over draws has the pool's sizes alike.
+    """
+    n_draws, count = len(model.draws), len(model.jump_sizes)
+    if not count:
+        return np.zeros((n_draws, 1))
+    generator = stream(seed, "jump_sizes", stream_subject(model.collateral, model.debt))
+    chosen = generator.permutation(np.tile(np.arange(count), n_draws)).reshape(n_draws, count)
+    sizes: FloatArray = np.sort(model.jump_sizes[chosen], axis=1)
+    return sizes
+
+
+def jump_moves(model: SubjectModel, *, n_bars: int, n_paths_per_draw: int, seed: int, common: bool) -> FloatArray:
+    """What jumps alone add to the paths of `simulate` with the same arguments: log moves (n_paths, n_bars) so far."""
+    n_draws = len(model.draws)
+    n_random = n_paths_per_draw if common else n_draws * n_paths_per_draw
+    arrival, rank, probability = _jumps(model, seed, n_bars, n_random, 0)
+    sizes = jump_size_draws(model, seed)
+    column = np.tile(np.arange(n_random), n_draws) if common else np.arange(n_random)
+    column %= arrival.shape[1]
+    bar, path = np.nonzero(arrival[:, column] < np.repeat(probability, n_paths_per_draw))
+    moves = np.zeros((len(column), n_bars))
+    moves[path, bar] = sizes[path // n_paths_per_draw, (rank[bar, column[path]] * sizes.shape[1]).astype(np.int64)]
+    return np.asarray(np.cumsum(moves, axis=1))
 
 
 @compiled
@@ -206,8 +247,10 @@ def _walk(
     first: FloatArray,
     draws: FloatArray,
     shocks: FloatArray,
+    tails: FloatArray,
     arrival: FloatArray,
-    size: FloatArray,
+    rank: FloatArray,
+    sizes: FloatArray,
     probability: FloatArray,
     scale: FloatArray,
     driven: bool,
@@ -215,7 +258,6 @@ def _walk(
 ) -> None:
     """Write each path into `log_price`; the arguments are those that `simulate` prepares."""
     n_bars = uniform.shape[1]
-    n_shocks = shocks.shape[1]
     for path in range(column.shape[0]):
         draw = draw_index[path]
         row = draw if shocks.shape[0] > 1 else 0
@@ -225,15 +267,11 @@ def _walk(
         level = 0.0
         log_price[path, 0] = 0.0
         for bar in range(n_bars):
-            position = uniform[column[path], bar] * n_shocks - 0.5
-            position = min(max(position, 0.0), n_shocks - 1.0)
-            left = min(int(position), n_shocks - 2)
-            weight = position - left
-            z = (1.0 - weight) * shocks[row, left] + weight * shocks[row, left + 1]
+            z = shock_at(uniform[column[path], bar], shocks[row], tails[row])
             level += scale[bar] * math.sqrt(h) * z
             other = column[path] % arrival.shape[1]
             if arrival[bar, other] < probability[draw]:
-                level += size[bar, other]
+                level += sizes[draw, int(rank[bar, other] * sizes.shape[1])]
             log_price[path, bar + 1] = level
             impact = alpha + (gamma if z < 0.0 else 0.0)
             if driven:

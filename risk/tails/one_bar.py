@@ -98,15 +98,15 @@ def historical_figures(model: SubjectModel, request: FigureRequest) -> list[Risk
     return [*figures, figure(model, Measure.VOLATILITY, 0.0, 1, Side.DOWN, "historical", estimate)]
 
 
-def block_samples(n: int, generator: np.random.Generator) -> IntArray:
-    """Positions (BOOTSTRAP_SAMPLES, n) of a circular block bootstrap.
+def block_samples(n: int, generator: np.random.Generator, count: int = BOOTSTRAP_SAMPLES) -> IntArray:
+    """Positions (count, n) of a circular block bootstrap.
 
     Blocks are 2 n^(1/3) bars long: the rate of Hall, Horowitz and Jing (1995), doubled to keep most of the
     clustering.
     """
     length = max(1, round(2.0 * n ** (1.0 / 3.0)))
-    first = generator.integers(n, size=(BOOTSTRAP_SAMPLES, -(-n // length), 1))
-    index: IntArray = ((first + np.arange(length)) % n).reshape(BOOTSTRAP_SAMPLES, -1)[:, :n]
+    first = generator.integers(n, size=(count, -(-n // length), 1))
+    index: IntArray = ((first + np.arange(length)) % n).reshape(count, -1)[:, :n]
     return index
 
 

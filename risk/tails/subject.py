@@ -18,7 +18,7 @@ from risk.streams import stream
 from risk.tails.comparison import method_rows
 from risk.tails.diagnostics import DiagnosticRows, diagnose
 from risk.tails.evidence import EvidenceRows, evidence_rows, hour_factors_as_of, run_race
-from risk.tails.figures import FigureRequest, simulated_figures
+from risk.tails.figures import LOG_MOVE_CAP, FigureRequest, figures_and_draws, simulated_figures
 from risk.tails.horizon import bars_of, score_driven, stream_subject
 from risk.tails.one_bar import historical_figures, parametric_figures, volatility_figure
 from risk.tails.peg import depeg_component
@@ -26,6 +26,7 @@ from risk.tails.shocks import ShockDistribution, draw_nodes, fit_shocks
 from risk.tails.spacing import known_returns
 from risk.tails.states import (
     bound_persistence,
+    exponential_draws,
     level_draws,
     parameter_prior,
     persistence_bound,
@@ -41,6 +42,8 @@ from risk.volatility.seasonality import hour_of_day
 
 SHORT_HISTORY = 500
 """Fewer returns than this are called a short history."""
+GIANT_MOVE = "tenfold_move_in_history"
+"""In the status of a model with a bar in its history that took the price below a tenth, or above ten times."""
 STALE_BARS = 3
 """A series whose last bar ended longer ago is called stale."""
 
@@ -211,19 +214,22 @@ def _calibrate(task: SubjectTask, settings: Settings) -> SubjectOutcome:
         model = _noted(model, f"{result.winner}_drives_no_paths")
     request = figure_request(task, settings)
     life = life_confidences(settings, request.horizons, task.series.interval)
-    conditional = simulated_figures(model, shock_draws, replace(request, life=life), start="conditional")
+    conditional = figures_and_draws(model, shock_draws, replace(request, life=life), start="conditional")
     figures = [
-        *(figure for figure in conditional if figure.confidence in request.confidences),
+        *(figure for figure, _ in conditional if figure.confidence in request.confidences),
         *simulated_figures(model, shock_draws, request, start="through_the_cycle"),
         volatility_figure(model, model.draws[:, 6], method="conditional"),
         *historical_figures(model, request),
     ]
-    for kind, rows in draws.items():
+    for kind, drawn in draws.items():
         if fits[kind].skew != 0.0:
             continue  # the closed form is of Student-t; paths take their shocks from residuals, skew and all
         labelled = _noted(model, "not_converged") if fits[kind].status is FitStatus.NOT_CONVERGED else model
         if result.summary is not None and not result.summary.entry(kind).in_set:
             labelled = _noted(labelled, "outside_confidence_set")
+        rows = drawn
+        if kind is VolatilityModel.EWMA_T:
+            rows = exponential_draws(fits[kind], flat, drawn, stream(settings.seed, "exponential", name))
         figures += parametric_figures(labelled, rows, method=str(kind), confidences=request.confidences)
     evidence = evidence_rows(task.subject, observed_at, result, fits, model.shocks, flat)
     evidence = replace(
@@ -258,6 +264,7 @@ def path_model(
     )
     notes = {
         SHORT_HISTORY_NOTE: len(returns) < SHORT_HISTORY,
+        GIANT_MOVE: float(np.abs(returns).max()) > LOG_MOVE_CAP,
         "stale": task.as_of - int(observed_at[-1]) > STALE_BARS * interval,
         shocks.status: shocks.status != "ok",
         "persistence_bounded": share > 0.5,

@@ -41,7 +41,7 @@ def test_tables_become_rows() -> None:
         make_calibration(),
         term_structure=Table.from_rows(
             TERM_SCHEMA,
-            [("ETH", "down", 7 * DAY, 0.9975, "life", 0.3, 0.4, 0.35, 0.3, 0.4, 0.45, 900, "ok")],
+            [("ETH", "down", 7 * DAY, 0.9975, "life", 0.3, 0.4, 0.35, 0.3, 0.4, 0.45, 900, "ok", 0.4, 0.5)],
         ),
         methods=Table.from_rows(METHOD_SCHEMA, [("ETH", "historical", 0.99, 90, 2, 0.9, 0.0, 1.0, NO_FACTOR)]),
         pegs=Table.from_rows(PEG_SCHEMA, [("DAI", "USD", 700, 0.0, 0.001, -0.02, 0.99, 0.01, 0.0, NEVER_CLOSES)]),
@@ -50,7 +50,10 @@ def test_tables_become_rows() -> None:
         ),
     )
     page = markdown(found)
-    assert "| ETH | 7 days | 99.7500% | life | 35.00 % | 30.00 % to 40.00 % | 45.00 % | 30.00 % | 40.00 % |" in page
+    assert (
+        "| ETH | 7 days | 99.7500% | life | 35.00 % | 30.00 % to 40.00 % | 45.00 % | 40.00 % to 50.00 % | 30.00 % | 40.00 % |"
+        in page
+    )
     assert peg_rows(found)[0][5] == "not seen to close"
     assert pair_rows(found)[0][1:4] == ("0.80", wording.ABSENT, "0.90")
     assert NO_FACTOR in page

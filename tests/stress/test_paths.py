@@ -16,6 +16,7 @@ from risk.errors import DataError, EvidenceError, SettingsError
 from risk.market import frozen
 from risk.stress.paths import BLOCK_PATHS, JointModel, joint_model, simulate, simulate_block, unavailable
 from risk.tails.horizon import simulate as simulate_one
+from risk.tails.shocks import SHOCK_COUNT, draw_nodes
 from tests.factories import ALPHA, BETA, GAMMA, OMEGA, make_calibration, make_settings, make_snapshot
 
 
@@ -162,3 +163,23 @@ def test_an_exploding_variance_is_left_to_the_engine_to_count(calibration: Calib
 def test_snapshot_without_pair_model_falls_back_to_the_assets_own(calibration: Calibration) -> None:
     bare = replace(calibration, pairs={})
     assert joint_model(bare, make_settings(), make_snapshot().assets).pegged_to == (-1,) * 5
+
+
+def test_paths_hold_the_uncertainty_of_shocks_and_of_the_level(calibration: Calibration) -> None:
+    """Path i has the shocks and the level of draw i: as many draws, as many widths of the first move."""
+    model = calibration.assets["ETH"]
+    n_draws = len(model.draws)
+    factors = np.geomspace(0.25, 4.0, n_draws)
+    nodes = np.interp(draw_nodes() / (SHOCK_COUNT - 1), np.linspace(0.0, 1.0, len(model.shocks)), model.shocks)
+    for name, power, value in (
+        ("shock_draws", 1.0, np.outer(factors, nodes)),
+        ("level_draws", 0.5, factors),
+    ):
+        changed = replace(model, **{name: frozen(value)}, jump_sizes=frozen(np.empty(0)))
+        lone = joint_model(
+            replace(calibration, assets={**calibration.assets, "ETH": changed}), make_settings(), ("ETH",)
+        )
+        moves = np.log(np.concatenate(list(simulate(lone, seed=1, n_paths=200 * n_draws, n_steps=1))))[:, 1, 0]
+        width = np.median(np.abs(moves.reshape(-1, n_draws)), axis=0)
+        slope = np.polyfit(np.log(factors), np.log(width), 1)[0]
+        assert slope == pytest.approx(power, abs=0.15)

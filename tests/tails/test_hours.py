@@ -14,7 +14,7 @@ from risk.errors import DataError
 from risk.market import PriceSeries
 from risk.stress.paths import JointModel, simulate_block
 from risk.tails.evidence import hour_factors, hour_factors_as_of
-from risk.tails.figures import FigureRequest, simulated_figures
+from risk.tails.figures import FigureRequest, figures_and_draws
 from risk.tails.horizon import hour_scale, simulate
 from risk.tails.one_bar import parametric_figures, volatility_figure
 from risk.tails.subject import SubjectOutcome, SubjectTask, calibrate_subject
@@ -166,7 +166,7 @@ def test_the_next_bar_and_a_horizon_have_their_hours_volatility() -> None:
     # The scaled view over six hours grows as the factors of these hours, over a day as all.
     request = FigureRequest((0.95,), (1, 6, 24), n_paths_per_draw=200, seed=1)
     shocks = np.tile(model.shocks, (len(model.draws), 1))
-    rows = term_rows(model, simulated_figures(model, shocks, request, start="conditional"), request)
+    rows = term_rows(model, figures_and_draws(model, shocks, request, start="conditional"), request)
     slow = {row[2]: -np.log1p(-row[6]) for row in rows if row[1] == "down"}
     share = np.sqrt(np.sum(profile()[5:11] ** 2) / 24)
     assert slow[6 * HOUR] / slow[24 * HOUR] == pytest.approx(
