@@ -19,7 +19,7 @@ export PYTHONNOUSERSITE := 1
 .PHONY: demo install test lint slow bench lock clean
 
 demo: install
-	$(BIN)/riskcal demo
+	$(BIN)/riskcal demo --workers 2
 
 install: $(STAMPS)/package
 
