@@ -37,7 +37,8 @@ past speaks for (GARCH-t until 250 bars do), its parameters come from windows th
 from the vintage known then; returns of bars shorter than a day are over hour-of-day factors known at the refit. After
 an alarm of the sequential hit monitor EWMA-t stands in for 250 bars. At each refit forecasts in use are scaled by
 the quantile of earlier losses over what had been forecast for them, as far as those are enough to tell; EWMA-t, to
-compare with, and probabilities of a fall are not. An exception is a loss beyond value at risk.
+compare with, and probabilities of a fall are not. Forecasts in use of pegged assets hold the pooled depeg jump known
+then. An exception is a loss beyond value at risk.
 *Passes*: so many exceptions or more have a binomial probability of 5 % or more. Intervals and pooled p-values
 resample blocks of 20 days with all assets of a day, because assets crash together; p of a score is for "not better
 than EWMA-t". Quantile loss (of simple moves) is relative to EWMA-t's, FZ0 (of log moves) the difference to it: below

@@ -17,16 +17,18 @@ PARTS = {"Daily": "tests/real/track_record.toml", "Hourly": "tests/real/track_re
 INTRODUCTION = """Made by `python -m tools.build_track_record`; a part alone by `riskcal backtest SETTINGS --out RUN`.
 
 Dead assets are in, LUNA until its halt and FTT until its end. No setting was chosen per asset. Two rules were settled
-after a first look at these data, so the record is not blind to them: EWMA-t is no contestant on a tie (in use on a
-tie it had too many exceptions), and no forecast is made before the first pooled prior. Models are the plain parametric
-ones that race; the figures of a calibration add smoothed tails and parameter uncertainty, which is not tested here. How
-often intervals hold the truth, those of the policy's output too, is in [interval-coverage.md](interval-coverage.md).
+after a first look at these data, so the record is not blind to them: EWMA-t is no contestant on a tie (in use on a tie
+it had too many exceptions), and no forecast is made before the first pooled prior. One-bar forecasts are those of the
+plain parametric models that race; those of weeks have the smoothed tails of a calibration. Parameter uncertainty is in
+neither. How often intervals hold the truth, those of the policy's output too, is in
+[interval-coverage.md](interval-coverage.md).
 
 Scaling by earlier ratios of loss to forecast was settled on bars before 2023, and its one constant by reasoning; that
 EWMA-t wins no ties was settled on them again against winning them. The depeg jump of pegged assets is in their
-forecasts because it is in their paths, and was not tuned. The whole record had been read before, so that hours were
-known to have too many exceptions, and the later half is not untouched evidence. Both halves of each rule stand under
-*What else could have been in use*."""
+forecasts because it is in their paths, and was not tuned: exceptions are fewer with it, and the FZ0 of coins that
+stayed quiet is worse, because shortfall holds a loss that did not come. The whole record had been read before, so that
+hours were known to have too many exceptions, and the later half is not untouched evidence. Both halves of each rule
+stand under *What else could have been in use*."""
 
 
 def page() -> str:

@@ -67,7 +67,7 @@ def test_markdown_says_where_it_loses(run: Path) -> None:
     assert sum("missed" in sentence for sentence in said) == len(missed)
     assert all(any(criterion in sentence for sentence in said) for criterion in missed)
     rows = [line for line in text.splitlines() if line.startswith("| BTC ")]
-    assert len(rows) == 2  # its count, and its models
+    assert len(rows) == 3  # its weeks, its count, and its models
 
 
 def test_a_branch_keeps_the_line_and_the_line_keeps_the_branch(market: Path, tmp_path: Path) -> None:

@@ -149,6 +149,43 @@ def test_an_alarm_puts_the_benchmark_in_use() -> None:
     np.testing.assert_allclose(unscaled[at + 1 : at + 251], down.benchmark_var[at + 1 : at + 251], rtol=1e-12)
 
 
+def test_a_pegged_asset_is_forecast_with_the_depeg_jump_and_the_benchmark_without(record: SubjectRecord) -> None:
+    pegged = backtest_subject(replace(task(simulated(900)), pegged=True, backing="fiat"), settings())
+    for ours, plain in zip(pegged.outcomes, record.outcomes, strict=True):
+        np.testing.assert_array_equal(ours.benchmark_var, plain.benchmark_var)
+        if ours.side == "down":
+            assert np.all(ours.var[:30] > plain.var[:30])  # before the first factor
+            assert np.all(ours.es[:30] > plain.es[:30])
+    without = next(v.var for v in pegged.variants if v.name == "in use, no depeg jump")
+    down = next(o for o in record.outcomes if o.side == "down" and o.confidence == 0.99)
+    assert pegged.used == record.used
+    np.testing.assert_array_equal(without, down.var)
+    for ours, plain in zip(pegged.exceedances, record.exceedances, strict=True):
+        np.testing.assert_array_equal(ours.benchmark, plain.benchmark)
+        assert np.all(ours.probabilities > plain.probabilities)
+    assert "in use, no depeg jump" not in {v.name for v in record.variants}
+
+
+def test_variants_are_counted_by_half(record: SubjectRecord) -> None:
+    """Bars up to 2023-01-01 and later ones are all bars; what is in use counts as in the record."""
+    record = replace(record, observed_at=record.observed_at - 365 * DAY)
+    found = assemble_track_record(make_snapshot(), settings(), (record,))
+    down = next(o for o in record.outcomes if o.side == "down" and o.confidence == 0.99)
+    early = record.observed_at <= 1_672_531_200
+    parts = {r["bars"]: r for r in found.variants.where(forecast="in use").rows()}
+    assert 0 < early.sum() < len(early)
+    assert parts["before 2023"]["n"] == early.sum()
+    assert parts["before 2023"]["n"] + parts["since 2023"]["n"] == parts["all"]["n"] == 780
+    assert parts["before 2023"]["exceptions"] == down.exceptions[early].sum()
+    assert parts["since 2023"]["exceptions"] == down.exceptions[~early].sum()
+    (row,) = found.record.where(side="down", confidence=0.99).rows()
+    assert parts["all"]["exceptions"] == row["exceptions"]
+    ratio = row["quantile_loss"] / row["benchmark_quantile_loss"]
+    assert parts["all"]["quantile_loss_ratio"] == pytest.approx(ratio)
+    (alone,) = found.variants.where(forecast="always EWMA-t, as it is", bars="all").rows()
+    assert (alone["exceptions"], alone["quantile_loss_ratio"]) == (row["benchmark_exceptions"], 1.0)
+
+
 def test_what_has_no_record_says_why() -> None:
     short = backtest_subject(task(simulated(139)), settings())
     assert "139 returns" in short.reason
