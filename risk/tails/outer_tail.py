@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from risk.market import FloatArray
+from risk.market import FloatArray, IntArray
 from risk.volatility.jit import compiled
 
 SHORTEST_TABLE = 100
@@ -58,7 +58,7 @@ def shock_at(uniform: float, table: FloatArray, tail: FloatArray) -> float:
 
 
 @compiled
-def shocks_at(uniform: FloatArray, row: FloatArray, shocks: FloatArray, tails: FloatArray, out: FloatArray) -> None:
+def shocks_at(uniform: FloatArray, row: IntArray, shocks: FloatArray, tails: FloatArray, out: FloatArray) -> None:
     """Write into `out` the shocks of uniforms (n_paths, n_bars), those of path i from the table `row[i]`."""
     for path in range(uniform.shape[0]):
         for bar in range(uniform.shape[1]):
