@@ -52,10 +52,8 @@ def test_tables_become_rows() -> None:
         ),
     )
     page = markdown(found)
-    assert (
-        "| ETH | 7 days | 99.7500% | life | 35.00 % | 30.00 % to 40.00 % | 45.00 % | 40.00 % to 50.00 % | 30.00 % | 40.00 % |"
-        in page
-    )
+    row = "| ETH | 7 days | 99.7500% | life | 35.00 % | 30.00 % to 40.00 % | 45.00 % | 40.00 % to 50.00 % |"
+    assert f"{row} 30.00 % | 40.00 % |" in page
     assert peg_rows(found)[0][5] == "not seen to close"
     assert pair_rows(found)[0][1:4] == ("0.80", wording.ABSENT, "0.90")
     assert NO_FACTOR in page
