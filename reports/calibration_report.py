@@ -103,7 +103,8 @@ def method_rows(found: Calibration) -> list[tuple[str, ...]]:
     return [
         (
             row["subject"], row["method"], wording.confidence(row["confidence"]), str(row["exceedances"]),
-            f"{row['expected']:.1f}", wording.ABSENT if NO_FACTOR in row["status"] else f"{row['factor']:.2f}",
+            f"{row['expected']:.1f}", wording.ABSENT if NO_FACTOR in row["status"]
+            else f"{row['factor']:.2f} ({row['factor_lower']:.2f} to {row['factor_upper']:.2f})",
             row["status"],
         )
         for row in found.methods.rows()
@@ -125,7 +126,8 @@ def peg_rows(found: Calibration) -> list[tuple[str, ...]]:
     """A row an asset with a peg."""
     return [
         (
-            row["asset"], row["peg"], wording.percent(row["mean_gap"]), wording.percent(row["tracking_error"], 3),
+            row["asset"], row["peg"], wording.percent(row["mean_gap"]),
+            " ± ".join(wording.percent(row[name], 3) for name in ("tracking_error", "tracking_error_error")),
             wording.percent(row["worst_gap"]),
             "not seen to close" if row["status"] == NEVER_CLOSES else f"{row['half_life'] / DAY:.1f} days",
             row["status"],

@@ -74,6 +74,8 @@ class Understatement:
         1 the method understates. NaN where a forecast is not positive, or less than one exceedance is expected.
     relative_to_careful : float
         Mean of its quantile over that of McNeil and Frey.
+    factor_interval : tuple of float
+        Its 90 % interval from order statistics (the binomial number of losses beyond the true quantile); NaN as it.
     """
 
     method: Method
@@ -83,6 +85,7 @@ class Understatement:
     expected: float
     factor: float
     relative_to_careful: float
+    factor_interval: tuple[float, float]
 
 
 def compare_methods(
@@ -183,6 +186,7 @@ def understatement(tracks: MethodTracks) -> tuple[Understatement, ...]:
         for column, level in enumerate(tracks.confidences):
             quantile = forecast[:, column]
             careful = tracks.quantiles[Method.MCNEIL_FREY][:, column]
+            reach = 1.645 * math.sqrt(level * (1.0 - level) / n)
             known = bool(np.all(quantile > 0.0)) and n * (1.0 - level) >= 1.0
             rows.append(
                 Understatement(
@@ -193,6 +197,10 @@ def understatement(tracks: MethodTracks) -> tuple[Understatement, ...]:
                     expected=n * (1.0 - level),
                     factor=_hazen(tracks.losses / quantile, level) if known else math.nan,
                     relative_to_careful=float(quantile.mean() / careful.mean()),
+                    factor_interval=(
+                        _hazen(tracks.losses / quantile, max(level - reach, 0.0)) if known else math.nan,
+                        _hazen(tracks.losses / quantile, min(level + reach, 1.0)) if known else math.nan,
+                    ),
                 )
             )
     return tuple(rows)
@@ -201,6 +209,7 @@ def understatement(tracks: MethodTracks) -> tuple[Understatement, ...]:
 METHOD_SCHEMA = {
     "subject": "str", "method": "str", "confidence": "f8", "n": "i8", "exceedances": "i8", "expected": "f8",
     "factor": "f8", "relative_to_careful": "f8", "status": "str",
+    "factor_lower": "f8", "factor_upper": "f8",
 }  # fmt: skip
 """One-step quantiles of falls; see `Understatement`. A `factor` above 1 says by how much a method understated; it is 0,
 and the status says so, where there is none."""
@@ -223,6 +232,7 @@ def method_rows(subject: str, returns: FloatArray, *, window: int, refit_every: 
             (
                 subject, str(row.method), row.confidence, row.n, row.exceedances, row.expected,
                 row.factor if known else 0.0, row.relative_to_careful, ", ".join(notes) or "ok",
+                *(row.factor_interval if known else (0.0, 0.0)),
             )
         )  # fmt: skip
     return tuple(rows)

@@ -15,6 +15,10 @@ from risk.tails.horizon import hour_scale, stream_subject
 from risk.volatility.posterior import interval
 
 BOOTSTRAP_SAMPLES = 200
+FEW_BEYOND = 20.0
+UNCOVERED = "interval_covers_too_little"
+"""In the status of a sample's own figure with fewer than `FEW_BEYOND` bars beyond it: no bootstrap sees the tail that
+was not drawn. With five of them 90 % intervals held 63 % of true quantiles and 33 % of true expected shortfalls."""
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
 _TAIL_NODES = (0.5 * (_NODES + 1.0)) ** 4  # a power spaces the nodes towards the far tail, where quantiles are steep
 _TAIL_WEIGHTS = 2.0 * _WEIGHTS * (0.5 * (_NODES + 1.0)) ** 3
@@ -92,7 +96,10 @@ def historical_figures(model: SubjectModel, request: FigureRequest) -> list[Risk
         samples = tail_statistics(losses[index], request.confidences)
         for kind, measure in enumerate((Measure.VALUE_AT_RISK, Measure.EXPECTED_SHORTFALL)):
             for i, confidence in enumerate(request.confidences):
-                estimate = Estimate(float(values[kind][0, i]), *interval(samples[kind][:, i]))
+                few = len(returns) * (1.0 - confidence) < FEW_BEYOND
+                estimate = Estimate(
+                    float(values[kind][0, i]), *interval(samples[kind][:, i]), (UNCOVERED,) if few else ()
+                )
                 figures.append(figure(model, measure, confidence, 1, side, "historical", estimate))
     estimate = Estimate(float(returns.std()), *interval(returns[index].std(axis=1)))
     return [*figures, figure(model, Measure.VOLATILITY, 0.0, 1, Side.DOWN, "historical", estimate)]

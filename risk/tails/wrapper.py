@@ -34,6 +34,10 @@ class Tracking:
     half_life_bars
         log(1/2) / log(reversion): 0 where a gap is gone at once, inf where reversion is not below 1 by more than
         two standard errors, for then the sample does not show that gaps close.
+    tracking_error_error
+        Its standard error; `worst_gap` is a fact of the sample, and has none.
+    half_life_interval
+        90 % interval of `half_life_bars`, from that of the reversion.
     """
 
     n_observations: int
@@ -43,6 +47,8 @@ class Tracking:
     reversion: float
     reversion_error: float
     half_life_bars: float
+    tracking_error_error: float = 0.0
+    half_life_interval: tuple[float, float] = (0.0, 0.0)
 
 
 def tracking(wrapper: FloatArray, underlying: FloatArray | None, *, drift: bool = False) -> Tracking:
@@ -83,27 +89,38 @@ def tracking(wrapper: FloatArray, underlying: FloatArray | None, *, drift: bool 
     reversion = float(before @ after) / variation
     rest = after - reversion * before
     error = math.sqrt(float(rest @ rest) / (n - 2) / variation)
-    if reversion + 2.0 * error >= 1.0:
-        half_life = math.inf
-    else:
-        half_life = math.log(0.5) / math.log(reversion) if reversion > 0.0 else 0.0
+    half_life = math.inf if reversion + 2.0 * error >= 1.0 else _half_life(reversion)
+    changes = np.diff(gap)
+    squares = (changes - changes.mean()) ** 2
+    spread = float(changes.std())
     return Tracking(
         n_observations=n,
         mean_gap=float(ratio.mean()),
-        tracking_error=float(np.diff(gap).std()),
+        tracking_error=spread,
         worst_gap=float(gap.min()),
         reversion=reversion,
         reversion_error=error,
         half_life_bars=half_life,
+        # Of a standard deviation, by the spread of the squares behind it: heavy tails and all.
+        tracking_error_error=float(squares.std()) / math.sqrt(n - 1) / (2.0 * spread) if spread > 0.0 else 0.0,
+        half_life_interval=(_half_life(reversion - 1.645 * error), _half_life(reversion + 1.645 * error)),
     )
+
+
+def _half_life(reversion: float) -> float:
+    """Bars in which a gap is halved: none from a reversion of zero down, never from one up."""
+    if reversion <= 0.0:
+        return 0.0
+    return math.inf if reversion >= 1.0 else math.log(0.5) / math.log(reversion)
 
 
 PEG_SCHEMA = {
     "asset": "str", "peg": "str", "n_observations": "i8", "mean_gap": "f8", "tracking_error": "f8", "worst_gap": "f8",
     "reversion": "f8", "reversion_error": "f8", "half_life": "f8", "status": "str",
+    "tracking_error_error": "f8", "half_life_lower": "f8", "half_life_upper": "f8",
 }  # fmt: skip
 """See `Tracking`; gaps are log ratios, the half-life is in seconds, and 0 where the status says that gaps
-are not seen to close."""
+are not seen to close; an upper end of 0 with a lower one above is none."""
 
 NEVER_CLOSES = "gaps_not_seen_to_close"
 
@@ -123,7 +140,7 @@ def peg_rows(snapshot: MarketSnapshot, settings: Settings) -> tuple[tuple[object
             )
             found = tracking(series.value, None, drift=asset.peg != NUMERAIRE)
         except (DataError, RefusalError) as error:
-            rows.append((name, asset.peg, 0, *[0.0] * 6, error.message))
+            rows.append((name, asset.peg, 0, *[0.0] * 6, error.message, 0.0, 0.0, 0.0))
             continue
         closes = math.isfinite(found.half_life_bars)
         half_life = found.half_life_bars * series.interval if closes else 0.0
@@ -131,6 +148,8 @@ def peg_rows(snapshot: MarketSnapshot, settings: Settings) -> tuple[tuple[object
             (
                 name, asset.peg, found.n_observations, found.mean_gap, found.tracking_error, found.worst_gap,
                 found.reversion, found.reversion_error, half_life, "ok" if closes else NEVER_CLOSES,
+                found.tracking_error_error,
+                *(each * series.interval if math.isfinite(each) else 0.0 for each in found.half_life_interval),
             )
         )  # fmt: skip
     return tuple(rows)

@@ -43,8 +43,12 @@ def test_tables_become_rows() -> None:
             TERM_SCHEMA,
             [("ETH", "down", 7 * DAY, 0.9975, "life", 0.3, 0.4, 0.35, 0.3, 0.4, 0.45, 900, "ok", 0.4, 0.5)],
         ),
-        methods=Table.from_rows(METHOD_SCHEMA, [("ETH", "historical", 0.99, 90, 2, 0.9, 0.0, 1.0, NO_FACTOR)]),
-        pegs=Table.from_rows(PEG_SCHEMA, [("DAI", "USD", 700, 0.0, 0.001, -0.02, 0.99, 0.01, 0.0, NEVER_CLOSES)]),
+        methods=Table.from_rows(
+            METHOD_SCHEMA, [("ETH", "historical", 0.99, 90, 2, 0.9, 0.0, 1.0, NO_FACTOR, 0.0, 0.0)]
+        ),
+        pegs=Table.from_rows(
+            PEG_SCHEMA, [("DAI", "USD", 700, 0.0, 0.001, -0.02, 0.99, 0.01, 0.0, NEVER_CLOSES, 0.0, 0.0, 0.0)]
+        ),
         dependence_pairs=Table.from_rows(
             PAIR_SCHEMA, [("BTC", "ETH", 0.8, 0.0, 0.9, 0.4, 0.6, 50, "no factors: too few")]
         ),

@@ -20,8 +20,8 @@ from risk.settings import Settings
 from risk.tails.calibrate import assemble, calibrate_subjects, residuals_by_asset, subject_tasks
 from risk.tails.comparison import Method
 from risk.tails.evidence import RaceResult, run_race
-from risk.tails.figures import simple_loss
-from risk.tails.subject import SubjectOutcome, SubjectTask, calibrate_subject
+from risk.tails.figures import MISSED, simple_loss
+from risk.tails.subject import GIANT_MOVE, SubjectOutcome, SubjectTask, calibrate_subject
 from risk.tails.term_structure import TERM_SCHEMA
 from risk.volatility.forecasters import DRIVES_PATHS, FORECASTERS
 from tests.factories import AS_OF, DAY, make_settings, make_snapshot
@@ -331,7 +331,7 @@ def test_the_term_structure_is_the_mean_of_both_views() -> None:
         assert row["scaled_history"] == pytest.approx(direct, rel=1e-9)
         expected = own.value if bars == 1 else 0.5 * (own.value + direct)
         assert row["value_at_risk"] == pytest.approx(expected, rel=1e-12)
-    assert all(row["lower"] <= row["value_at_risk"] <= row["upper"] for row in rows)
+    assert all(row["lower"] <= row["value_at_risk"] <= row["upper"] or MISSED in row["status"] for row in rows)
     assert all(row["value_at_risk"] <= row["expected_shortfall"] for row in rows)
     appetite = settings.appetite
     for row in rows:
@@ -362,3 +362,15 @@ def test_pegs_and_pairs_are_measured() -> None:
     assert set(pegs) == {name for name, a in settings.assets.items() if a.peg is not None}
     close = np.log(snapshot.close("USDC").as_of(snapshot.as_of).value)
     assert pegs["USDC"]["tracking_error"] == pytest.approx(float(np.diff(close).std()), rel=1e-6)
+
+
+@pytest.mark.parametrize("factor", [50.0, 1e-6])
+def test_a_tenfold_move_in_the_history_is_named(factor: float) -> None:
+    """A price times fifty on the last bar, and a fall of 99.9999 % inside the series, are not called ok."""
+    snapshot, _, _ = calibrated()
+    task, settings = the_task(snapshot, settings_of(), "ETH"), settings_of()
+    value = task.series.value.copy()
+    value[-1 if factor > 1.0 else 300 :] *= factor
+    found = calibrate_subject(replace(task, series=replace(task.series, value=value)), settings)
+    assert found.model is not None, found.reason
+    assert all(GIANT_MOVE in figure.status for figure in found.figures)

@@ -89,9 +89,17 @@ def test_hindsight_repairs_the_quantile() -> None:
     assert len(rows) == len(Method) * 3
     for row in rows:
         if row.confidence == 0.9995:
-            assert np.isnan(row.factor)  # half an exceedance is expected: nothing can be said
+            assert np.isnan(
+                [row.factor, *row.factor_interval]
+            ).all()  # half an exceedance is expected: nothing can be said
             continue
         quantile = tracks.quantiles[row.method][:, tracks.confidences.index(row.confidence)]
+        assert row.factor_interval[0] < row.factor < row.factor_interval[1]
+        # Its ends leave 1.645 sqrt(n c (1 - c)) exceedances more and fewer; a Hazen quantile counts to one half.
+        reach = 1.645 * np.sqrt(row.expected * row.confidence)
+        for end, sign in zip(row.factor_interval, (1.0, -1.0), strict=True):
+            beyond = np.sum(tracks.losses > end * quantile)
+            assert beyond == pytest.approx(row.expected + sign * reach, abs=1.0)
         # A Hazen quantile of 1,000 ratios leaves 50 or 10 above it.
         assert np.sum(tracks.losses > row.factor * quantile) == pytest.approx(row.expected, abs=0.5)
         assert (row.exceedances > row.expected) == (row.factor > 1.0) or row.exceedances == row.expected

@@ -101,6 +101,9 @@ def test_a_gap_closes_with_its_half_life() -> None:
     assert found.half_life_bars == pytest.approx(math.log(0.5) / math.log(0.9), rel=0.3)
     assert found.mean_gap == pytest.approx(-0.01, abs=0.002)
     assert found.tracking_error == pytest.approx(0.002 * math.sqrt(2 / 1.9), rel=0.05)
+    # Of a standard deviation of normal changes, independent or nearly so: over the root of 2 n.
+    assert found.tracking_error_error == pytest.approx(found.tracking_error / math.sqrt(2 * n), rel=0.1)
+    assert found.half_life_interval[0] < math.log(0.5) / math.log(0.9) < found.half_life_interval[1]
     accruing = tracking(price * np.exp(gap + 1e-4 * np.arange(n)), price, drift=True)
     assert accruing.reversion == pytest.approx(found.reversion, abs=0.01)
     walk = tracking(price * np.exp(np.cumsum(0.01 * rng.standard_normal(n))), price)

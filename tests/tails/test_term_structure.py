@@ -10,6 +10,7 @@ import pytest
 from risk.calibration import Measure, Side, SubjectModel
 from risk.tails.figures import CAPPED, MISSED, Estimate, FigureRequest, figure, figures_and_draws
 from risk.tails.horizon import jump_size_draws
+from risk.tails.one_bar import UNCOVERED, historical_figures
 from risk.tails.term_structure import TERM_SCHEMA, term_rows
 from tests.tails.models import constant_variance, known_model, student_shocks
 
@@ -99,3 +100,9 @@ def test_monte_carlo_errors_stand_beside_the_figures() -> None:
     assert fall.monte_carlo_error == pytest.approx(np.sqrt(0.99 * 0.01 / 50_000) / density, rel=0.3)
     row = rows_of(model, FigureRequest((0.99,), (1, 4), 400, 1))[0]
     assert row["shortfall_lower"] < row["expected_shortfall"] < row["shortfall_upper"] or row["horizon"] == DAY
+
+
+def test_a_sample_with_few_bars_beyond_says_what_its_interval_is_worth() -> None:
+    model = known_model(returns=0.04 * student_shocks(5.0, 1000), observed_at=DAY * np.arange(1, 1001))
+    for found in historical_figures(model, FigureRequest((0.95, 0.99), (1,), 400, 1)):
+        assert (UNCOVERED in found.status) == (found.confidence == 0.99)
