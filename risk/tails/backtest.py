@@ -18,7 +18,7 @@ from risk.errors import DataError, DefectError, RefusalError
 from risk.market import FloatArray, IntArray, MarketSnapshot, Verdict
 from risk.settings import Settings
 from risk.tails.calibrate import subject_tasks
-from risk.tails.evidence import MINIMUM_RACE, RUN_LENGTH, hour_factors, priors_known
+from risk.tails.evidence import MINIMUM_RACE, RUN_LENGTH, hour_factors, left_out_status, priors_known
 from risk.tails.subject import SubjectOutcome, SubjectTask
 from risk.validation.recalibration import recalibration_factors
 from risk.validation.scores import fz0_score, quantile_loss
@@ -26,6 +26,7 @@ from risk.validation.stability import fall_back_bars
 from risk.volatility.models import VolatilityModel
 from risk.volatility.prior import vintages
 from risk.volatility.race import BENCHMARK, WalkForward, choices_in_time, walk_forward
+from risk.volatility.track import LeftOut
 
 QUOTED = 0.99
 """Confidence of the bar, of the dated exceptions and of the hit monitor."""
@@ -188,7 +189,7 @@ def _walked(task: SubjectTask, settings: Settings) -> SubjectRecord:
         priors=priors_known(observed_at, interval), start=start,
         factors=hour_factors(observed_at, returns, interval, settings, start=start),
     )  # fmt: skip
-    default = VolatilityModel.GARCH_T if VolatilityModel.GARCH_T in walk.tracks else BENCHMARK
+    default = VolatilityModel.GARCH_T if VolatilityModel.GARCH_T in walk.known_tracks else BENCHMARK
     chosen = choices_in_time(walk, default=default, minimum=MINIMUM_RACE)
     column = walk.confidences.index(QUOTED)
     hits = -walk.returns > _in_use(walk, chosen, "var_long")[:, column]
@@ -214,7 +215,10 @@ def _walked(task: SubjectTask, settings: Settings) -> SubjectRecord:
         raise RefusalError(f"the price stands still: forecasts see no risk on {still} of {len(used)} bars")
     times = observed_at[walk.positions]
     dates = ", ".join(str(np.datetime64(int(times[alarm]), "s"))[:10] for alarm in alarms)
-    rows = tuple(_model_row(task.subject, walk, name, used, dates) for name in walk.tracks)
+    rows = (
+        *(_model_row(task.subject, walk, name, used, dates) for name in walk.tracks),
+        *(_left_out_row(task.subject, one, used, observed_at) for one in walk.left_out),
+    )
     exceedances = tuple(_exceedance(walk, used, threshold) for threshold in EXCEEDED)
     return SubjectRecord(task.subject, interval, times, used, tuple(outcomes), exceedances, rows)
 
@@ -226,10 +230,10 @@ def _exceedance(walk: WalkForward, used: tuple[str, ...], threshold: float) -> E
     if benchmark is None:
         raise DefectError("the benchmark forecasts whole laws")
     ours = benchmark.copy()
-    for model, track in walk.tracks.items():
-        mask = names == str(model)
-        if mask.any() and (found := track.law.transform(move)) is not None:
-            ours[mask] = found[mask]
+    for model, track in walk.known_tracks.items():
+        mask = (names == str(model))[: len(track.variances)]
+        if mask.any() and (found := track.law.transform(move[: len(mask)])) is not None:
+            ours[: len(mask)][mask] = found[mask]
     return Exceedance(threshold, walk.returns < move, ours, benchmark)
 
 
@@ -242,9 +246,9 @@ def _in_use(walk: WalkForward, chosen: tuple[str, ...], name: str) -> FloatArray
     """Forecasts (n, n_confidences) of the model in use on each bar."""
     names = np.array(chosen)
     out = np.array(getattr(walk.tracks[BENCHMARK], name))
-    for model, track in walk.tracks.items():
-        mask = names == str(model)
-        out[mask] = getattr(track, name)[mask]
+    for model, track in walk.known_tracks.items():
+        mask = (names == str(model))[: len(track.variances)]
+        out[: len(mask)][mask] = getattr(track, name)[mask]
     return out
 
 
@@ -254,3 +258,10 @@ def _model_row(subject: str, walk: WalkForward, name: str, used: tuple[str, ...]
     score = 0.0 if track.log_scores is None else float(track.log_scores.mean())
     status = f"{track.n_carried} of {len(track.refits)} refits failed" if track.n_carried else "ok"
     return subject, str(name), n, n / len(used), score, alarms, status
+
+
+def _left_out_row(subject: str, one: LeftOut, used: tuple[str, ...], observed_at: IntArray) -> Row:
+    n = sum(model == one.model for model in used)
+    scores = None if one.track is None else one.track.log_scores
+    score = 0.0 if scores is None else float(scores.mean())
+    return subject, str(one.model), n, n / len(used), score, "", left_out_status(one, observed_at)

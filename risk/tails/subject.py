@@ -223,7 +223,9 @@ def _calibrate(task: SubjectTask, settings: Settings) -> SubjectOutcome:
         if fits[kind].skew != 0.0:
             continue  # the closed form is of Student-t; paths take their shocks from residuals, skew and all
         labelled = _noted(model, "not_converged") if fits[kind].status is FitStatus.NOT_CONVERGED else model
-        if result.summary is not None and not result.summary.entry(kind).in_set:
+        if result.walk is not None and kind not in result.walk.tracks:
+            labelled = _noted(labelled, "left_out_of_race")
+        elif result.summary is not None and not result.summary.entry(kind).in_set:
             labelled = _noted(labelled, "outside_confidence_set")
         figures += parametric_figures(labelled, rows, method=str(kind), confidences=request.confidences)
     evidence = evidence_rows(task.subject, observed_at, result, fits, model.shocks, flat)
