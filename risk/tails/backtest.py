@@ -21,7 +21,7 @@ from risk.market import FloatArray, IntArray, MarketSnapshot, Verdict
 from risk.settings import Settings
 from risk.tails.calibrate import subject_tasks
 from risk.tails.challengers import challenger_rows
-from risk.tails.evidence import MINIMUM_RACE, RUN_LENGTH, hour_factors, priors_known
+from risk.tails.evidence import MINIMUM_RACE, RUN_LENGTH, hour_factors, left_out_status, priors_known
 from risk.tails.peg import depeg_law
 from risk.tails.spacing import spacing_remedy
 from risk.tails.subject import SubjectOutcome, SubjectTask
@@ -32,7 +32,8 @@ from risk.validation.scores import fz0_score, quantile_loss
 from risk.validation.stability import fall_back_bars
 from risk.volatility.models import VolatilityModel
 from risk.volatility.prior import vintages
-from risk.volatility.race import BENCHMARK, ModelTrack, WalkForward, choices_in_time, walk_forward
+from risk.volatility.race import BENCHMARK, WalkForward, choices_in_time, walk_forward
+from risk.volatility.track import LeftOut, ModelTrack
 
 QUOTED = 0.99
 """Confidence of the bar, of the dated exceptions and of the hit monitor."""
@@ -220,7 +221,7 @@ def _walked(task: SubjectTask, settings: Settings) -> SubjectRecord:
         confidences=sorted({c for c in models.confidence if c > 0.5} | {QUOTED}),
         priors=priors_known(observed_at, interval), start=start, factors=factors,
     )  # fmt: skip
-    default = VolatilityModel.GARCH_T if VolatilityModel.GARCH_T in walk.tracks else BENCHMARK
+    default = VolatilityModel.GARCH_T if VolatilityModel.GARCH_T in walk.known_tracks else BENCHMARK
     chosen = choices_in_time(walk, default=default, minimum=MINIMUM_RACE)
     column = walk.confidences.index(QUOTED)
     times = observed_at[walk.positions]
@@ -247,12 +248,15 @@ def _walked(task: SubjectTask, settings: Settings) -> SubjectRecord:
     if still:
         raise RefusalError(f"the price stands still: forecasts see no risk on {still} of {len(used)} bars")
     dates = ", ".join(str(np.datetime64(int(times[alarm]), "s"))[:10] for alarm in alarms)
-    rows = tuple(_model_row(task.subject, walk, name, used, dates) for name in walk.tracks)
+    rows = (
+        *(_model_row(task.subject, walk, name, used, dates) for name in walk.tracks),
+        *(_left_out_row(task.subject, one, used, observed_at) for one in walk.left_out),
+    )
     exceedances = tuple(_exceedance(walk, forecasts, used, threshold) for threshold in EXCEEDED)
     variants = _variants(walk, forecasts, used, models.refit_interval)
-    deviations = np.sqrt(_of_used(walk, used, lambda track: track.variances))
-    transforms = _of_used(forecasts, used, lambda track: track.law.transform(walk.returns))
-    crps = _of_used(walk, used, lambda track: track.crps)
+    deviations = np.sqrt(_of_used(walk, used, lambda track, _: track.variances))
+    transforms = _of_used(forecasts, used, lambda track, bars: track.law.transform(walk.returns[bars]))
+    crps = _of_used(walk, used, lambda track, _: track.crps)
     falls = next(o for o in outcomes if o.side is Side.DOWN and o.confidence == QUOTED)
     challengers = challenger_rows(
         (task.subject, interval), returns, start, factors, falls.var, crps, QUOTED, window=window
@@ -268,7 +272,7 @@ def _with_jumps(walk: WalkForward, known_at: IntArray, task: SubjectTask) -> Wal
     """Tracks with the pooled depeg jump in their forecasts of value at risk, shortfall and probabilities."""
 
     def moved(track: ModelTrack) -> ModelTrack:
-        law = depeg_law(track.law, known_at, task.series.interval, task.backing)
+        law = depeg_law(track.law, known_at[: len(track.variances)], task.series.interval, task.backing)
         return replace(
             track,
             law=law,
@@ -278,7 +282,9 @@ def _with_jumps(walk: WalkForward, known_at: IntArray, task: SubjectTask) -> Wal
             es_short=np.column_stack([law.shortfall(level, rise=True) for level in walk.confidences]),
         )
 
-    return replace(walk, tracks=MappingProxyType({name: moved(track) for name, track in walk.tracks.items()}))
+    tracks = {name: moved(track) for name, track in walk.tracks.items()}
+    ended = (one if one.track is None else replace(one, track=moved(one.track)) for one in walk.left_out)
+    return replace(walk, tracks=MappingProxyType(tracks), left_out=tuple(ended))
 
 
 def _variants(walk: WalkForward, forecasts: WalkForward, used: tuple[str, ...], every: int) -> tuple[Variant, ...]:
@@ -300,8 +306,8 @@ def _variants(walk: WalkForward, forecasts: WalkForward, used: tuple[str, ...], 
 
 def _exceedance(walk: WalkForward, forecasts: WalkForward, used: tuple[str, ...], threshold: float) -> Exceedance:
     move = np.full(walk.returns.size, np.log1p(-threshold))
-    ours = _of_used(forecasts, used, lambda track: track.law.transform(move))
-    benchmark = _of_used(walk, (BENCHMARK,) * len(used), lambda track: track.law.transform(move))
+    ours = _of_used(forecasts, used, lambda track, bars: track.law.transform(move[bars]))
+    benchmark = _of_used(walk, (BENCHMARK,) * len(used), lambda track, bars: track.law.transform(move[bars]))
     return Exceedance(threshold, walk.returns < move, ours, benchmark)
 
 
@@ -312,19 +318,25 @@ def _first_vintage() -> int:
 
 def _in_use(walk: WalkForward, chosen: tuple[str, ...], name: str) -> FloatArray:
     """Forecasts (n, n_confidences) of the model in use on each bar."""
-    return _of_used(walk, chosen, lambda track: getattr(track, name))
+    return _of_used(walk, chosen, lambda track, _: getattr(track, name))
 
 
-def _of_used(walk: WalkForward, chosen: tuple[str, ...], part: Callable[[ModelTrack], FloatArray | None]) -> FloatArray:
-    """A part (n, ...) of the tracks, on each bar that of the model in use; the benchmark's where that has none."""
-    benchmark = part(walk.tracks[BENCHMARK])
+def _of_used(
+    walk: WalkForward, chosen: tuple[str, ...], part: Callable[[ModelTrack, slice], FloatArray | None]
+) -> FloatArray:
+    """A part (n, ...) of the tracks, on each bar that of the model in use; the benchmark's where that has none.
+
+    `part` gets a track and its bars: that of an entrant which was left out ends early.
+    """
+    benchmark = part(walk.tracks[BENCHMARK], slice(walk.returns.size))
     if benchmark is None:
         raise DefectError("the benchmark forecasts whole laws")
     names, out = np.array(chosen), np.array(benchmark)
-    for model, track in walk.tracks.items():
-        mask = names == str(model)
-        if mask.any() and (found := part(track)) is not None:
-            out[mask] = found[mask]
+    for model, track in walk.known_tracks.items():
+        bars = slice(len(track.variances))
+        mask = names[bars] == str(model)
+        if mask.any() and (found := part(track, bars)) is not None:
+            out[bars][mask] = found[mask]
     return out
 
 
@@ -334,3 +346,10 @@ def _model_row(subject: str, walk: WalkForward, name: str, used: tuple[str, ...]
     score = 0.0 if track.log_scores is None else float(track.log_scores.mean())
     status = f"{track.n_carried} of {len(track.refits)} refits failed" if track.n_carried else "ok"
     return subject, str(name), n, n / len(used), score, alarms, status
+
+
+def _left_out_row(subject: str, one: LeftOut, used: tuple[str, ...], observed_at: IntArray) -> Row:
+    n = sum(model == one.model for model in used)
+    scores = None if one.track is None else one.track.log_scores
+    score = 0.0 if scores is None else float(scores.mean())
+    return subject, str(one.model), n, n / len(used), score, "", left_out_status(one, observed_at)

@@ -29,6 +29,7 @@ from risk.volatility.prior import load_prior
 from risk.volatility.race import BENCHMARK, Race, WalkForward, choose, race, walk_forward
 from risk.volatility.seasonality import FACTOR_DAYS, factors_in_time, fit_hour_factors
 from risk.volatility.standard_errors import parameter_scores
+from risk.volatility.track import LeftOut
 
 MINIMUM_RACE = 250
 """Bars out of sample below which models are not raced: the hurdle would lie far inside the noise."""
@@ -55,6 +56,8 @@ highest confidence raced.
 """
 _NOT_COMPARED = (1.0, 1.0, True, 0.0, 0.0, 0.0, 1.0, 1.0)
 """What stands in the columns after `status` where there was no race: nothing speaks against any model."""
+_LEFT_OUT = (1.0, 0.0, False, 0.0, 0.0, 0.0, 1.0, 0.0)
+"""The same of an entrant that was left out of a race."""
 TRACK_SCHEMA = {
     "subject": "str", "model": "str", "confidence": "f8", "side": "str", "n": "i8", "exceptions": "i8",
     "expected": "f8", "p_one_sided": "f8", "p_two_sided": "f8", "quantile_loss": "f8",
@@ -126,8 +129,9 @@ def run_race(
 
     Each refit uses the pooled prior known by its own date, or none before the first.
 
-    Where the series is too short for the window and `MINIMUM_RACE` bars beyond it, or its first window cannot be
-    fitted, there is no race: garch_t stands in, or the benchmark where garch_t is not among the models.
+    Where the series is too short for the window and `MINIMUM_RACE` bars beyond it, or the benchmark cannot be fitted
+    on the first window, there is no race: garch_t stands in, or the benchmark where garch_t is not among the models.
+    Any other model that cannot be fitted or scored is left out by name.
     """
     default = VolatilityModel.GARCH_T if VolatilityModel.GARCH_T in kinds else VolatilityModel.EWMA_T
     models = settings.models
@@ -206,7 +210,7 @@ def evidence_rows(
     """All rows of one subject; `shocks` are the quantiles that its paths are drawn from, `returns` those fitted."""
     walk = result.walk
     return EvidenceRows(
-        race=_race_rows(subject, result, fits),
+        race=_race_rows(subject, observed_at, result, fits),
         track_record=() if walk is None else _track_rows(subject, walk),
         exceptions=() if walk is None else _exception_rows(subject, observed_at, walk, result.winner),
         assumptions=(
@@ -217,7 +221,14 @@ def evidence_rows(
     )
 
 
-def _race_rows(subject: str, result: RaceResult, fits: Mapping[VolatilityModel, FitResult]) -> tuple[Row, ...]:
+def left_out_status(one: LeftOut, observed_at: IntArray) -> str:
+    """Why an entrant is not compared and since which bar; `observed_at` of the series raced."""
+    return f"left out: {one.reason}, bar of {str(np.datetime64(int(observed_at[one.position]), 's'))[:16]}"
+
+
+def _race_rows(
+    subject: str, observed_at: IntArray, result: RaceResult, fits: Mapping[VolatilityModel, FitResult]
+) -> tuple[Row, ...]:
     if result.summary is None or result.walk is None:
         return tuple(
             (subject, str(k), 0.0, 0.0, 0.0, 0, k == result.winner, f"not raced, fit {found.status}", *_NOT_COMPARED)
@@ -243,6 +254,10 @@ def _race_rows(subject: str, result: RaceResult, fits: Mapping[VolatilityModel, 
                 entry.fz0_comparison.p_better, entry.fz0_confidence_set,
             )
         )  # fmt: skip
+    left = result.walk.left_out
+    rows += [
+        (subject, str(o.model), 0.0, 0.0, 0.0, 0, False, left_out_status(o, observed_at), *_LEFT_OUT) for o in left
+    ]
     return tuple(rows)
 
 

@@ -225,7 +225,9 @@ def _calibrate(task: SubjectTask, settings: Settings) -> SubjectOutcome:
         if fits[kind].skew != 0.0:
             continue  # the closed form is of Student-t; paths take their shocks from residuals, skew and all
         labelled = _noted(model, "not_converged") if fits[kind].status is FitStatus.NOT_CONVERGED else model
-        if result.summary is not None and not result.summary.entry(kind).in_set:
+        if result.walk is not None and kind not in result.walk.tracks:
+            labelled = _noted(labelled, "left_out_of_race")
+        elif result.summary is not None and not result.summary.entry(kind).in_set:
             labelled = _noted(labelled, "outside_confidence_set")
         rows = drawn
         if kind is VolatilityModel.EWMA_T:

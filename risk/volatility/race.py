@@ -9,12 +9,12 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.errors import DataError
+from risk.errors import DataError, RefusalError
 from risk.validation.comparison import DieboldMariano, diebold_mariano, model_confidence_set, simplest_within
 from risk.validation.scores import fz0_score, quantile_loss
 from risk.volatility.forecasters import Forecaster, Priors, forecaster
-from risk.volatility.laws import PredictiveLaw, ScaledLaw
-from risk.volatility.models import Array, FitStatus, VolatilityModel, checked_returns, read_only
+from risk.volatility.models import Array, VolatilityModel, checked_returns, read_only
+from risk.volatility.track import LeftOut, ModelTrack, entered
 
 BENCHMARK = VolatilityModel.EWMA_T
 
@@ -23,54 +23,6 @@ HURDLE = 0.002
 
 SET_LEVEL = 0.10
 """Models with a p-value of the confidence set below this are excluded: they are worse by more than noise."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelTrack:
-    """One-step forecasts of one model and how they fared.
-
-    Attributes
-    ----------
-    model : str
-        Its `VolatilityModel` where it has one.
-    n_parameters : int
-        Estimated from each window.
-    law : PredictiveLaw
-        Of the n bars.
-    variances : ndarray of shape (n,)
-        Forecast variance of each bar.
-    log_scores : ndarray of shape (n,), or None
-        Log density of what came, in nats; larger is better. None for a model of quantiles only.
-    crps : ndarray of shape (n,), or None
-        Continuous ranked probability score of log returns; smaller is better.
-    var_long, es_long, var_short, es_short : ndarray of shape (n, n_confidences)
-        Value at risk and expected shortfall in log-return units, positive numbers: of a fall for the long side,
-        of a rise for the short side. Turn them into simple returns before money is at stake; the shortfall of a
-        simple rise is infinite under Student-t innovations.
-    exceptions_long, exceptions_short : ndarray of bool, shape (n, n_confidences)
-    refits : tuple of int
-        Positions of the bars before which the model was fitted again.
-    statuses : tuple of FitStatus
-        How each refit ended.
-    n_carried : int
-        Refits that gave no parameters; the last usable ones stayed in force.
-    """
-
-    model: str
-    n_parameters: int
-    law: PredictiveLaw
-    variances: Array
-    log_scores: Array | None
-    crps: Array | None
-    var_long: Array
-    es_long: Array
-    var_short: Array
-    es_short: Array
-    exceptions_long: NDArray[np.bool_]
-    exceptions_short: NDArray[np.bool_]
-    refits: tuple[int, ...]
-    statuses: tuple[FitStatus, ...]
-    n_carried: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +39,8 @@ class WalkForward:
     window, refit_every : int
     tracks : mapping of name to ModelTrack
         From simple to less so; a `VolatilityModel` finds its track, too.
+    left_out : tuple of LeftOut
+        Entrants that did not reach the last bar; they are not compared.
     """
 
     positions: NDArray[np.int64]
@@ -95,6 +49,13 @@ class WalkForward:
     window: int
     refit_every: int
     tracks: Mapping[str, ModelTrack]
+    left_out: tuple[LeftOut, ...] = ()
+
+    @property
+    def known_tracks(self) -> Mapping[str, ModelTrack]:
+        """Tracks with those of entrants left out, which are shorter; from simple to less so."""
+        every = [*self.tracks.values(), *(one.track for one in self.left_out if one.track is not None)]
+        return {track.model: track for track in sorted(every, key=lambda track: track.n_parameters)}
 
     def quantile_losses(self, model: str, confidence: float) -> Array:
         """Quantile loss (n,) of falls, in log-return units."""
@@ -181,7 +142,9 @@ def walk_forward(
 
     Each model is fitted on the `window` bars before positions start, start + refit_every, ... and its state is
     filtered in between; a forecast uses nothing from its own bar on. What is forecast is one bar, so no target
-    overlaps a window and nothing is left to purge. The benchmark ewma_t always runs.
+    overlaps a window and nothing is left to purge. The benchmark ewma_t always runs. Another entrant that cannot be
+    fitted, or whose forecast of a bar cannot be scored (a variance, quantile or shortfall that is not finite, a
+    variance or shortfall that is not positive), is left out by name and the rest race on.
 
     Parameters
     ----------
@@ -206,7 +169,7 @@ def walk_forward(
     DataError
         Returns that are not finite, no bar after the first window, a confidence out of range, or an unknown model.
     RefusalError
-        A model that cannot be fitted on the first window.
+        The benchmark cannot be fitted on the first window, or scored.
     """
     sample = checked_returns(returns)
     first = window if start is None else start
@@ -217,11 +180,15 @@ def walk_forward(
     entrants = [forecaster(model, priors=priors, decay=decay) for model in (BENCHMARK, *models)]
     distinct = {entrant.name: entrant for entrant in entrants}.values()
     refits = tuple(range(first, sample.size, refit_every))
-    tracks = {}
+    tracks, left_out = {}, []
     for entrant in sorted(distinct, key=lambda entrant: entrant.n_parameters):
-        tracks[entrant.name] = _track(
-            entrant, sample, refits, window=window, confidences=tuple(confidences), factors=factors
-        )
+        found = entered(entrant, sample, refits, window=window, confidences=tuple(confidences), factors=factors)
+        if isinstance(found, ModelTrack):
+            tracks[found.model] = found
+        elif found.model == BENCHMARK:
+            raise RefusalError(found.reason, field="window", value=found.position, remedy="use a longer window")
+        else:
+            left_out.append(found)
     positions = np.arange(first, sample.size)
     positions.setflags(write=False)
     return WalkForward(
@@ -231,6 +198,7 @@ def walk_forward(
         window=window,
         refit_every=refit_every,
         tracks=MappingProxyType(tracks),
+        left_out=tuple(left_out),
     )
 
 
@@ -301,58 +269,22 @@ def choices_in_time(walk: WalkForward, *, default: str, minimum: int, hurdle: fl
     """The model in use on every bar, chosen by what was known then.
 
     At each refit that of `choose` by the mean log scores of the bars before it; `default` while there are fewer than
-    `minimum` of those.
+    `minimum` of those. The benchmark stands in from the bar on that the model in use has no forecast of.
 
     Returns
     -------
     tuple of str
         One name a bar of the walk.
     """
-    scores = {name: track.log_scores for name, track in walk.tracks.items() if track.log_scores is not None}
+    scores = {name: track.log_scores for name, track in walk.known_tracks.items() if track.log_scores is not None}
     chosen: list[str] = []
     for begin in range(0, walk.returns.size, walk.refit_every):
-        name = default
+        there = {name: score for name, score in scores.items() if score.size > begin}
+        name = default if default in there else BENCHMARK
         if begin >= minimum:
-            means = {model: -float(score[:begin].mean()) for model, score in scores.items()}
-            name = choose(means, list(scores), hurdle=hurdle)
-        chosen += [name] * min(walk.refit_every, walk.returns.size - begin)
+            means = {model: -float(score[:begin].mean()) for model, score in there.items()}
+            name = choose(means, list(there), hurdle=hurdle)
+        n = min(walk.refit_every, walk.returns.size - begin)
+        kept = min(n, there[name].size - begin)
+        chosen += [name] * kept + [BENCHMARK] * (n - kept)
     return tuple(chosen)
-
-
-def _track(
-    entrant: Forecaster,
-    returns: Array,
-    refits: tuple[int, ...],
-    *,
-    window: int,
-    confidences: tuple[float, ...],
-    factors: Array | None,
-) -> ModelTrack:
-    forecasts = entrant.forecast(returns if factors is None else returns / factors, refits, window=window)
-    law, variances, came = forecasts.law, forecasts.variances, returns[refits[0] :]
-    if factors is not None:
-        ahead = factors[refits[0] :]
-        law, variances = ScaledLaw(law, ahead), read_only(variances * ahead**2)
-    var_long = np.column_stack([-law.quantile(1.0 - level) for level in confidences])
-    var_short = np.column_stack([law.quantile(level) for level in confidences])
-    exceptions_long, exceptions_short = -came[:, None] > var_long, came[:, None] > var_short
-    for exceptions in (exceptions_long, exceptions_short):
-        exceptions.setflags(write=False)
-    log_scores, crps = law.log_density(came), law.crps(came)
-    return ModelTrack(
-        model=entrant.name,
-        n_parameters=entrant.n_parameters,
-        law=law,
-        variances=variances,
-        log_scores=None if log_scores is None else read_only(log_scores),
-        crps=None if crps is None else read_only(crps),
-        var_long=read_only(var_long),
-        es_long=read_only(np.column_stack([law.shortfall(level, rise=False) for level in confidences])),
-        var_short=read_only(var_short),
-        es_short=read_only(np.column_stack([law.shortfall(level, rise=True) for level in confidences])),
-        exceptions_long=exceptions_long,
-        exceptions_short=exceptions_short,
-        refits=refits,
-        statuses=forecasts.statuses,
-        n_carried=forecasts.n_carried,
-    )

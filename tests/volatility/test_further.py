@@ -222,5 +222,8 @@ def test_a_model_that_the_pool_does_not_know_needs_a_longer_history(series: np.n
     assert short.status is FitStatus.TOO_SHORT
     assert not short.usable
     assert fit(model, series[:MINIMUM_UNPOOLED]).usable
-    with pytest.raises(RefusalError, match=f"{model} cannot be fitted"):
-        walk_forward(series, [model], window=MINIMUM_UNPOOLED - 1, refit_every=400)
+    walk = walk_forward(series, [model], window=MINIMUM_UNPOOLED - 1, refit_every=400)
+    assert tuple(walk.tracks) == ("ewma_t",)
+    (left,) = walk.left_out
+    assert (left.model, left.position, left.track) == (model, MINIMUM_UNPOOLED - 1, None)
+    assert "cannot be fitted on the first window (too_short)" in left.reason

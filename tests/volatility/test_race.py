@@ -132,7 +132,7 @@ def test_refusals(simulate: Simulate) -> None:
     with pytest.raises(RefusalError, match="too_short"):
         walk_forward(y, ALL, window=20)
     gap = y.copy()
-    gap[100:230] = 0.01
+    gap[100:230] = 0.0
     carried = walk_forward(gap, ["garch_t"], window=100, refit_every=20).tracks[VolatilityModel.GARCH_T]
     assert carried.n_carried == sum(status == "degenerate" for status in carried.statuses) > 0
     assert np.all(np.isfinite(carried.var_long))
@@ -252,6 +252,80 @@ def test_any_forecaster_can_race(simulate: Simulate) -> None:
     assert quantiles.fz0_confidence_set == constant.fz0_confidence_set
     with pytest.raises(DataError, match="no such model"):
         walk_forward(y, ["arch_t"], window=400)
+
+
+@dataclass(frozen=True)
+class Breaking(Constant):
+    """A constant with a variance that cannot be scored on one bar."""
+
+    bad: int = 550
+    variance: float = np.nan
+
+    def forecast(self, returns: np.ndarray, refits: Sequence[int], *, window: int) -> Forecasts:
+        found = super().forecast(returns, refits, window=window)
+        variances = found.variances.copy()
+        if returns.size > self.bad:
+            variances[self.bad - refits[0]] = self.variance
+        return replace(found, variances=variances)
+
+
+class Refusing(Constant):
+    """Has nothing to be fitted on."""
+
+    def forecast(self, returns: np.ndarray, refits: Sequence[int], *, window: int) -> Forecasts:
+        raise RefusalError("there are only closes", field="bars")
+
+
+class Singular(Constant):
+    """Breaks down in linear algebra."""
+
+    def forecast(self, returns: np.ndarray, refits: Sequence[int], *, window: int) -> Forecasts:
+        raise np.linalg.LinAlgError("Singular matrix")
+
+
+@pytest.mark.parametrize("variance", [np.nan, np.inf, 0.0, -1.0])
+def test_an_entrant_that_cannot_be_scored_is_left_out_and_the_rest_race_on(simulate: Simulate, variance: float) -> None:
+    y, _ = simulate(700, np.random.default_rng(21))
+    alone = walk_forward(y, ["garch_t"], window=400)
+    entrants = [Breaking("breaking", variance=variance), Refusing("refusing"), Singular("singular"), "garch_t"]
+    walk = walk_forward(y, entrants, window=400)
+    assert tuple(walk.tracks) == ("ewma_t", "garch_t")
+    np.testing.assert_array_equal(walk.tracks["garch_t"].log_scores, alone.tracks["garch_t"].log_scores)
+    assert race(walk) == race(alone)
+    left = {one.model: one for one in walk.left_out}
+    assert {name: one.position for name, one in left.items()} == {"breaking": 550, "refusing": 400, "singular": 400}
+    assert left["refusing"].reason == "there are only closes"
+    assert "Singular matrix" in left["singular"].reason
+    assert "variance" in left["breaking"].reason
+    before = walk_forward(y, [Constant("breaking")], window=400).tracks["breaking"]
+    assert left["breaking"].track is not None
+    np.testing.assert_array_equal(left["breaking"].track.log_scores, before.log_scores[:150])
+    with pytest.raises(RefusalError, match="variance"):
+        walk_forward(y, [Breaking("ewma_t", variance=variance)], window=400)
+
+
+def test_who_is_left_out_later_is_in_use_before(simulate: Simulate) -> None:
+    """Bar by bar the choice is that of the race with the entrant until it breaks, of the race without it afterwards."""
+    y, _ = simulate(700, np.random.default_rng(21))
+    whole = walk_forward(y, [Constant("simple", 0)], window=400)
+    broken = walk_forward(y, [Breaking("simple", 0)], window=400)
+    # So large a hurdle makes the simplest win.
+    chosen = choices_in_time(broken, default="simple", minimum=60, hurdle=100.0)
+    assert choices_in_time(whole, default="simple", minimum=60, hurdle=100.0) == ("simple",) * 300
+    assert chosen == ("simple",) * 150 + ("ewma_t",) * 150
+    assert choices_in_time(broken, default="simple", minimum=1000) == ("simple",) * 150 + ("ewma_t",) * 150
+
+
+def test_a_model_that_a_jump_throws_off_is_left_out() -> None:
+    """Jumps drag the mean of egarch_t up and its variance down until a shortfall says that there is only gain."""
+    rng = np.random.default_rng(1)
+    y = 0.003 + 0.004 * rng.standard_t(4, 560)
+    y[330::45] = -0.5
+    walk = walk_forward(y, ["egarch_t"], window=300, refit_every=30)
+    (left,) = walk.left_out
+    assert (left.model, left.position) == ("egarch_t", 331)
+    assert left.reason.startswith("its shortfall of -0.00")
+    assert race(walk).winner == "ewma_t"
 
 
 def test_what_the_set_excludes_cannot_win(simulate: Simulate) -> None:
