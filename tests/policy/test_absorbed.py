@@ -18,10 +18,10 @@ FACTOR, BONUS = 0.95, 0.025 / 0.975
 
 def crossings(moves: list[list[float]], weights: list[float], credit: float | None = FACTOR) -> Crossings:
     n = len(moves)
-    return Crossings(
-        frozen(range(n), np.int64), frozen([0] * n, np.int64), frozen([1] * n, np.int64), frozen(moves),
-        frozen(weights), frozen([0.03]), n, "closes", credit,
-    )  # fmt: skip
+    zeros = np.zeros(n, dtype=np.int64)
+    return Crossings.ranked(
+        np.arange(n), zeros, zeros + 1, np.array(moves), frozen(weights), frozen([0.03]), n, "closes", credit
+    )
 
 
 def test_by_hand() -> None:
