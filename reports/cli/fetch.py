@@ -129,7 +129,8 @@ def _show(found: Sequence[Fetched], unreached: Sequence[SourceError], *, as_json
         options.print_json({"feeds": [_row(one) for one in found], "unopened": [mask(str(e)) for e in unreached]})
     else:
         rows = [
-            (one.spec.id, one.spec.kind.value, screen.worded(one.status), "" if one.last_known is None else wording.instant(one.last_known),
+            (one.spec.id, one.spec.kind.value, screen.worded(one.status),
+             "" if one.last_known is None else wording.instant(one.last_known),
              ", ".join(f"{n:,} {name}" for name, n in sorted(one.counted.items())), f"{one.added:,}")
             for one in found
         ]  # fmt: skip
