@@ -44,7 +44,9 @@ def walk(
 
     A page that brings nothing new does not end the walk, for a market that was halted for months has such pages:
     the walk goes on by `step` until `stop`. A full page of the newest records, far from what was asked for, is a
-    venue that keeps no more (Kraken keeps 720 bars): this is counted as ``history_cut``.
+    venue that keeps no more (Kraken keeps 720 bars): this is counted as ``history_cut``. The empty page before one that
+    is not is asked for again, and the walk goes back where it holds something now: a venue's slip must not cost what no
+    later fetch would ask for.
 
     Parameters
     ----------
@@ -68,10 +70,18 @@ def walk(
     """
     cursor = first
     last: dict[int, Record] = {}
+    empty, doubted = None, set[int]()
     while cursor + lag < stop:
         counted: Counter[str] = Counter()
         page: dict[int, Record] = {}
-        for record in read(cursor, cursor + step):
+        records = read(cursor, cursor + step)
+        if records and empty is not None and empty not in doubted:
+            doubted.add(empty)
+            if read(empty, empty + step):
+                cursor, empty = empty, None
+                continue
+        empty = None if records else cursor
+        for record in records:
             at = record.time
             if at > now + SKEW:
                 raise DataError("stamped in the future", file=source, field=written(at), remedy=CLOCK_REMEDY)

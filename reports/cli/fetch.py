@@ -129,13 +129,16 @@ def _show(found: Sequence[Fetched], unreached: Sequence[SourceError], *, as_json
         options.print_json({"feeds": [_row(one) for one in found], "unopened": [mask(str(e)) for e in unreached]})
     else:
         rows = [
-            (one.spec.id, screen.worded(one.status), "" if one.last_known is None else wording.instant(one.last_known),
+            (one.spec.id, one.spec.kind.value, screen.worded(one.status),
+             "" if one.last_known is None else wording.instant(one.last_known),
              ", ".join(f"{n:,} {name}" for name, n in sorted(one.counted.items())), f"{one.added:,}")
             for one in found
         ]  # fmt: skip
         page = options.console()
         page.print(
-            screen.grid("Fetched", ("Feed", "Status", "Last known", "Mended or left out", "Added"), rows, numbers=1)
+            screen.grid(
+                "Fetched", ("Feed", "Kind", "Status", "Last known", "Mended or left out", "Added"), rows, numbers=1
+            )
         )
         missed = len(unreached) + sum(one.status is Status.UNREACHED for one in found)
         refused, failed = (sum(one.status is how for one in found) for how in (Status.REFUSED, Status.FAILED))

@@ -85,6 +85,18 @@ def test_a_venue_that_keeps_only_its_newest_is_told() -> None:
     assert run(lambda since, _: [one for one in young if one.time >= since])[1] == {}, "a market that is young"
 
 
+@pytest.mark.parametrize("slip", [0, 1, 4])
+def test_a_page_that_is_empty_once_costs_nothing(slip: int) -> None:
+    history = [record(10 * place) for place in range(500)]
+    asked: list[int] = []
+
+    def read(since: int, until: int) -> list[Record]:
+        asked.append(since)
+        return [] if len(asked) - 1 == slip else [item for item in history if since <= item.time < until][:70]
+
+    assert run(read)[0] == history
+
+
 def test_pages_that_cannot_be() -> None:
     pages = iter([[record(0), record(20)], [record(20, 2.0)]])
     with pytest.raises(DataError, match="two versions of one datum"):
