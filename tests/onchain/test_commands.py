@@ -196,12 +196,19 @@ def test_a_slow_feed_is_judged_by_its_heartbeat(real_chain: AnvilChain, commands
         assert "at the end, heartbeat 86400 s, measured" in frozen["detail"]
 
 
-def test_where_nothing_answers_it_says_what_was_left_out(real_chain: AnvilChain, commands: Commands) -> None:
+def test_where_nothing_answers_yet_it_says_what_was_left_out(real_chain: AnvilChain, commands: Commands) -> None:
+    since = real_chain.now()
     real_chain.warp(3 * HOUR)
-    document = chainlink(real_chain, "ETH", "0x" + "1" * 40)
-    plain = {name: value for name, value in document.items() if name != "heartbeat"}
-    commands.write([plain | {"kind": "pyth", "price_id": "0x" + "12" * 32}], store=None)
-    found = commands.run("feeds")
+    before = real_chain.now()
+    real_chain.warp(3 * HOUR)
+    address = vault_of(real_chain).address
+    document = {
+        "kind": "wrapper", "asset": "WSTETH", "quote": "USD", "rate": "erc4626", "address": address,
+        "url_env": URL_ENV, "chain_id": 31337, "confirmations": 0, "interval": "1h",
+        "start": str(np.datetime64(since, "s")),
+    }  # fmt: skip
+    commands.write([document], store=None)
+    found = commands.run("feeds", "--as-of", f"{np.datetime64(before, 's')}Z")
     assert found.code == 2
     assert "nothing was known at the as-of date" in found.err
     assert "Left out in reading were " in found.err
