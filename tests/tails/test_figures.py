@@ -23,6 +23,7 @@ from risk.tails.figures import (
     simple_loss,
     simulated_figures,
     tail_statistics,
+    values_and_bands,
 )
 from risk.tails.one_bar import historical_figures, parametric_figures
 from tests.factories import make_snapshot
@@ -236,3 +237,16 @@ def test_historical_figures_are_the_samples_own() -> None:
     assert historical_figures(model, REQUEST) == historical_figures(model, REQUEST)
     assert figure.method == "historical"
     assert figure.measure is Measure.VALUE_AT_RISK
+
+
+@pytest.mark.parametrize(("xi", "noisy"), [(0.45, True), (0.15, False)])
+def test_a_tenth_of_monte_carlo_error_is_said(xi: float, noisy: bool) -> None:
+    # Quantiles of a Pareto law: the error of the 99 % one on 2,000 paths is 10.3 % of it at xi .45, 3.4 % at .15.
+    n = 2000
+    losses = (1.0 - (np.arange(n) + 0.5) / n) ** -xi
+    (quantile,), _ = values_and_bands([losses, losses], 1, (0.99,))
+    width = math.sqrt(0.99 * 0.01 / n)
+    exact = 0.5 * ((0.01 - width) ** -xi - (0.01 + width) ** -xi)
+    # Order statistics stand at whole paths: their distance is right to one of the 2 * n * width = 9 between them.
+    assert quantile.error == pytest.approx(exact, rel=1.0 / (2.0 * n * width))
+    assert (NOISY in quantile.notes) == noisy

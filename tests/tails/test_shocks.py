@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from scipy.special import stdtr, stdtrit
 
 from risk.errors import DataError, RefusalError
 from risk.streams import stream
-from risk.tails.extreme_value import fit_tail, tail_expected_shortfall, tail_quantile
+from risk.tails.extreme_value import fit_tail, tail_draws, tail_expected_shortfall, tail_quantile
 from risk.tails.shocks import (
-    POOL_OBSERVATIONS,
     SHOCK_COUNT,
-    XI_BOUND,
+    _tails_redrawn,
     fit_shocks,
     pooled_quantiles,
     shock_probabilities,
@@ -71,10 +72,9 @@ def test_is_not_rescaled() -> None:
 def test_a_short_history_leans_on_the_pool() -> None:
     prior = load_prior(AS_OF)
     pooled = pooled_quantiles(prior)
-    for n in (100, 900):
+    for n, weight in ((300, 0.25), (900, 0.1)):  # as much as a hundred own residuals
         residuals = student(n, 5)
         found = fit_shocks(residuals, prior=prior)
-        weight = POOL_OBSERVATIONS / (POOL_OBSERVATIONS + n)
         assert found.pool_weight == pytest.approx(weight)
         middle = SHOCK_COUNT // 2
         own = np.interp(shock_probabilities()[middle], (np.arange(n) + 0.5) / n, np.sort(residuals))
@@ -96,8 +96,24 @@ def test_an_infinite_mean_is_cut_and_said() -> None:
     residuals = rng.choice([-1.0, 1.0], 4000) * rng.pareto(0.6, 4000)
     found = fit_shocks(residuals)
     assert "tail_index_truncated" in found.status
-    assert max(found.lower.xi, found.upper.xi) <= XI_BOUND
+    assert (found.lower.xi, found.upper.xi) == (0.9, 0.9)
     assert np.isfinite(found.quantiles()).all()
+
+
+def test_redrawn_tails_hold_what_the_pool_leaves_open() -> None:
+    # A short tail under a strong prior: its index is the pool's, of which the mean is drawn anew in each draw.
+    prior = load_prior(AS_OF)
+    found = fit_shocks(student(120, 3), prior=prior)
+    residuals = np.tile(found.residuals, (400, 1))
+    free = _tails_redrawn(found.lower, stream(1, "shocks", "x"), residuals.std(axis=1))
+    fixed = np.array([tail_draws(found.lower, stream(n, "shocks", "x"), 1)[0, 0] for n in range(400)])
+    spread = np.std([tail.xi for tail in free])
+    # Independent parts: what a fixed prior leaves of the sample's noise, and the pool's own. 5 standard errors of a
+    # standard deviation of 400 draws are 5 / sqrt(800) = 18 %.
+    pull = found.lower.xi_error / prior.lower_tail_index.sd  # root of the share of the mode that the prior has
+    expected = math.hypot(float(fixed.std()), pull**2 * prior.lower_tail_index.sd)
+    assert spread == pytest.approx(expected, rel=0.18)
+    assert spread > 1.18 * fixed.std()
 
 
 def test_draws_surround_the_fit_and_follow_the_stream() -> None:

@@ -34,7 +34,12 @@ def test_vintage_is_sound(date: str) -> None:
     assert prior.persistence_bound == pytest.approx(0.5 ** (1 / prior.half_life_bound_bars), rel=1e-8)
     for model in (VolatilityModel.GARCH_T, VolatilityModel.GJR_T):
         assert np.linalg.eigvalsh(prior.covariances[model]).min() > 0
-        assert prior.parameters(model).precision.shape == (len(prior.names[model]),) * 2
+        covariance, precision = prior.covariances[model], prior.parameters(model).precision
+        size = len(prior.names[model])
+        assert np.abs(covariance - np.diag(np.diag(covariance))).max() > 0
+        # A prior of the diagonal alone would forget that parameters of assets move together.
+        rounding = size * np.finfo(float).eps * np.linalg.cond(covariance)
+        np.testing.assert_allclose(precision @ covariance, np.eye(size), atol=rounding)
     for quantiles in (prior.log_relative_variances, prior.residual_quantiles, prior.residual_probabilities):
         assert np.all(np.diff(quantiles) >= 0)
     assert prior.residual_probabilities[[0, -1]] == pytest.approx([0.0005, 0.9995])
