@@ -182,19 +182,16 @@ class _Lives:
             self._blocks.append(prices)
         return prices
 
-    def common(self) -> FloatArray:
-        """A block of its own with the same random numbers under every draw."""
+    def common(self, model: SubjectModel) -> FloatArray:
+        """A block of a model of its own with the same random numbers under every draw."""
         return simulate(
-            self._model, n_bars=self._life + MAXIMUM_RUNOFF_BARS, n_paths_per_draw=self._per_draw,
+            model, n_bars=self._life + MAXIMUM_RUNOFF_BARS, n_paths_per_draw=self._per_draw,
             seed=self._settings.seed, start="through_the_cycle", common=True,
         ).log_price  # fmt: skip
 
     def first_falls(self, bars: int) -> FloatArray:
-        """Largest fall of every path within its first bars, a fraction, (n_draws, n_paths of the draw)."""
-        by_block = [
-            -np.expm1(prices[:, 1 : bars + 1].min(axis=1)).reshape(-1, self._per_draw) for prices in self._blocks
-        ]
-        return np.concatenate(by_block, axis=1)
+        """Largest fall of every path within its first bars, a fraction, (n_paths,)."""
+        return np.concatenate([_first_falls(prices, bars) for prices in self._blocks])
 
     def crossings(self, runoff: float) -> Crossings:
         """Crossings on all blocks under a run-off of so many seconds."""
@@ -220,9 +217,10 @@ def pair_threshold(
     """Solve one pair by the damped fixed point of threshold and run-off, from a first threshold.
 
     Paths are doubled until the Monte-Carlo standard error of the threshold is within `policy.threshold_error`, or
-    there are `policy.threshold_paths` of them. The error is the spread over batches of the paths. The band is that of
-    the thresholds under single draws on common paths, beside mixtures of all draws on the same, and the error. It need
-    not be even about the threshold: bad draws weigh more in a loss over all of them.
+    there are `policy.threshold_paths` of them. The error is the spread over batches of the paths. The threshold is that
+    of the mixture over parameters with shocks and level as fitted: a mean loss over draws of these too is made by the
+    few worst, and hung on which were drawn. They are in the band: that of the thresholds under single draws on common
+    paths, against the threshold on the same random numbers, and the error.
 
     Raises
     ------
@@ -238,6 +236,8 @@ def pair_threshold(
         model = as_it_was(model)
     key = reserve_key(model.collateral, settings.assets[model.collateral], "liquidation_threshold")
     credit = seizure_of(settings, model.collateral).credit_at(bonus, snapshot.in_force, key)
+    drawn = model
+    model = dataclasses.replace(model, shock_draws=np.empty((0, 0)), level_draws=np.empty(0))
     lives = _Lives(snapshot, settings, model, life, credit)
 
     def runoff_at(threshold: float) -> float:
@@ -271,29 +271,36 @@ def pair_threshold(
             break
         for _ in range(lives.n_blocks):
             lives.add()
-    # The same random numbers under every draw: what few paths do to a threshold, draws and mixtures have in common.
-    common = lives.crossings_of(lives.common(), runoff)
-    draw, number = np.divmod(np.arange(common.n_paths), common.n_paths // len(model.draws))
-    draws, mixed = by_part(common, draw), by_part(common, (draw + number) % len(model.draws))
-    low, high = (float(q) - float(mixed.mean()) for q in np.quantile(draws, (0.05, 0.95)))
+    # The same random numbers under every draw: what few paths do to a threshold, it has in common with the base.
+    paths = lives.common(drawn)
+    common = lives.crossings_of(paths, runoff)
+    draws = by_part(common, np.arange(common.n_paths) // (common.n_paths // len(model.draws)))
+    base = min(limits(lives.crossings_of(lives.common(model), runoff), budget, bonus).values())
+    low, high = (float(q) - base for q in np.quantile(draws, (0.05, 0.95)))
     first = lives.crossings_of(lives.add(model), runoff)
     persistence = {}
     for label, power in (("half-life halved", 2.0), ("half-life doubled", 0.5)):
         other = lives.crossings_of(lives.add(_with_persistence(model, power)), runoff)
         moved = min(limits(other, budget, bonus).values()) - min(limits(first, budget, bonus).values())
         persistence[label] = point + moved
-    falls = lives.first_falls(bars_of(execution.reaction_time, model.interval))
-    confidence = execution.reaction_confidence
-    move = float(np.quantile(falls, confidence))
-    band = np.quantile(np.quantile(falls, confidence, axis=1), (0.05, 0.95))
-    close = np.exp(np.concatenate(([0.0], np.cumsum(model.returns))))
-    twin = historical_twin(close, crossed.weights, distance=1 - 1 / 1.03, life=life)
+    bars, confidence = bars_of(execution.reaction_time, model.interval), execution.reaction_confidence
+    move = float(np.quantile(lives.first_falls(bars), confidence))
+    by_draw = _first_falls(paths, bars).reshape(len(model.draws), -1)
+    band = np.quantile(np.quantile(by_draw, confidence, axis=1), (0.05, 0.95))
+    twin = historical_twin(
+        np.exp(np.cumsum(np.append(0.0, model.returns))), crossed.weights, distance=1 - 1 / 1.03, life=life
+    )
     return PairThreshold(
         model, solved, max(point - math.hypot(min(low, 0.0), _NORMAL_95 * error), 0.0),
         min(point + math.hypot(max(high, 0.0), _NORMAL_95 * error), solved["toxic frontier"]), error, runoff, crossed,
         (max(move, 0.0), max(float(min(band[0], move)), 0.0), float(max(band[1], move))), twin, persistence,
         settled,
     )  # fmt: skip
+
+
+def _first_falls(prices: FloatArray, bars: int) -> FloatArray:
+    falls: FloatArray = -np.expm1(prices[:, 1 : bars + 1].min(axis=1))
+    return falls
 
 
 def as_it_was(model: SubjectModel) -> SubjectModel:
