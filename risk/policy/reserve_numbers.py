@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from risk.calibration import SubjectModel, Unavailable
@@ -218,9 +219,7 @@ class _Reserve(Ledger):
         trail.apply("Liquidation threshold", Operation.START, threshold, "target of this proposal")
         label = f"Fall while a borrower reacts ({execution.reaction_confidence:.0%})"
         trail.apply(label, Operation.MULTIPLY, 1.0 - fall, "through-the-cycle paths", (1.0 - high, 1.0 - low))
-        trail.apply(
-            "Interest meanwhile", Operation.MULTIPLY, 2.718281828459045 ** (-execution.borrow_rate * years), "rate"
-        )
+        trail.apply("Interest meanwhile", Operation.MULTIPLY, math.exp(-execution.borrow_rate * years), "rate")
         step = float(self.grid(key.market).ratio)
         trail.apply("At least a step below the threshold", Operation.MINIMUM, max(threshold - step, 0.0), "protocol")
         self.decide(

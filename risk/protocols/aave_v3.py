@@ -18,7 +18,7 @@ from risk.errors import InputError, RefusalError
 from risk.outcome import Finding, Severity
 from risk.parameters import SPECS, Change, Key, Malformed, ParameterSet, Value
 from risk.protocols.calldata import Function, checksummed
-from risk.protocols.codec import Call
+from risk.protocols.codec import Call, refuse_shared_tokens
 from risk.units import GRIDS, Dimension, Quantity, Ratio, TokenAmount, Usd
 
 HUNDRED_PERCENT = 10_000
@@ -95,15 +95,7 @@ class AaveV3:
     tokens: Mapping[str, str]
 
     def __post_init__(self) -> None:
-        owner: dict[str, str] = {}
-        for subject, token in sorted(self.tokens.items()):
-            if (other := owner.setdefault(token.lower(), subject)) != subject:
-                raise InputError(
-                    f"{other} and {subject} have the same token",
-                    field=f"markets.{self.market}",
-                    value=token,
-                    remedy="Mend the token of one of them in the settings",
-                )
+        refuse_shared_tokens(self.market, self.tokens)
 
     def encode(self, changes: Sequence[Change], base: ParameterSet) -> tuple[Call, ...]:
         """Calls that make the changes, those that tighten first.

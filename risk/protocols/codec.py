@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from risk.errors import InputError
 from risk.outcome import Finding
 from risk.parameters import Change, Key, ParameterSet
 from risk.units import Quantity
@@ -51,6 +52,25 @@ class Call:
             "data": self.data,
             "keys": [str(key) for key in self.keys],
         }
+
+
+def refuse_shared_tokens(market: str, tokens: Mapping[str, str]) -> None:
+    """Refuse two reserves of a market, by symbol, with one token address: a call names a reserve by its token.
+
+    Raises
+    ------
+    InputError
+        Names both.
+    """
+    owner: dict[str, str] = {}
+    for subject, token in sorted(tokens.items()):
+        if (other := owner.setdefault(token.lower(), subject)) != subject:
+            raise InputError(
+                f"{other} and {subject} have the same token",
+                field=f"markets.{market}",
+                value=token,
+                remedy="Mend the token of one of them in the settings",
+            )
 
 
 class Codec(Protocol):

@@ -19,7 +19,7 @@ from risk.errors import InputError, RefusalError
 from risk.outcome import Finding, Severity
 from risk.parameters import Change, Key, Malformed, ParameterSet, Value
 from risk.protocols.calldata import Function, checksummed
-from risk.protocols.codec import Call
+from risk.protocols.codec import Call, refuse_shared_tokens
 from risk.protocols.compound_v3_state import FACTOR_SCALE, FACTORS, fraction
 from risk.seizure.absorption import BASE, STORE_FRONT
 from risk.units import GRIDS, Quantity, Ratio, TokenAmount
@@ -70,15 +70,7 @@ class CompoundV3:
     decimals: Mapping[str, int]
 
     def __post_init__(self) -> None:
-        owner: dict[str, str] = {}
-        for subject, token in sorted(self.tokens.items()):
-            if (other := owner.setdefault(token.lower(), subject)) != subject:
-                raise InputError(
-                    f"{other} and {subject} have the same token",
-                    field=f"markets.{self.market}",
-                    value=token,
-                    remedy="Mend the token of one of them in the settings",
-                )
+        refuse_shared_tokens(self.market, self.tokens)
 
     def encode(self, changes: Sequence[Change], base: ParameterSet) -> tuple[Call, ...]:
         """A call a change, those that tighten first, and the upgrade that puts them in force; none for no change.

@@ -290,3 +290,16 @@ class AnvilChain(Chain):
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def staked_vault(chain: Chain) -> tuple[Any, Any]:
+    """A vault that holds a thousand of an own stETH and may take more from the first account; and the token."""
+    token = chain.deploy(own("token"), "stETH", "stETH", 18)
+    vault = chain.deploy(own("vault"), token.address)
+    for function in (
+        token.functions.mint(chain.accounts[0], 10**30),
+        token.functions.approve(vault.address, 10**30),
+        vault.functions.deposit(10**21, chain.accounts[0]),
+    ):
+        chain.send(function)
+    return vault, token

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
 from oracle_adapters.store import Store
-from tests.onchain.chains import GENESIS_TIME, STEP, AnvilChain, own
+from tests.onchain.chains import GENESIS_TIME, STEP, AnvilChain, staked_vault
 from tests.onchain.commands import STORE, URL_ENV, Commands, chainlink
 from tests.onchain.deploy import Chainlink
 
@@ -35,25 +34,6 @@ def grown(chain: AnvilChain, feed: Chainlink, answers: list[int], first: int = 1
         hours = range(-(-start // HOUR) * HOUR, chain.now() + 1, HOUR)
         served.update(dict.fromkeys(hours, float(answer)))
     return served
-
-
-class Vault(NamedTuple):
-    """A vault, and the token that it holds."""
-
-    address: str
-    token: Any
-
-
-def vault_of(chain: AnvilChain) -> Vault:
-    token = chain.deploy(own("token"), "stETH", "stETH", 18)
-    vault = chain.deploy(own("vault"), token.address)
-    for function in (
-        token.functions.mint(chain.accounts[0], 10**30),
-        token.functions.approve(vault.address, 10**30),
-        vault.functions.deposit(10**21, chain.accounts[0]),
-    ):
-        chain.send(function)
-    return Vault(vault.address, token)
 
 
 def over_a_phase_change(chain: AnvilChain) -> tuple[Chainlink, dict[int, float]]:
@@ -201,7 +181,7 @@ def test_where_nothing_answers_yet_it_says_what_was_left_out(real_chain: AnvilCh
     real_chain.warp(3 * HOUR)
     before = real_chain.now()
     real_chain.warp(3 * HOUR)
-    address = vault_of(real_chain).address
+    address = staked_vault(real_chain)[0].address
     document = {
         "kind": "wrapper", "asset": "WSTETH", "quote": "USD", "rate": "erc4626", "address": address,
         "url_env": URL_ENV, "chain_id": 31337, "confirmations": 0, "interval": "1h",
@@ -216,10 +196,10 @@ def test_where_nothing_answers_yet_it_says_what_was_left_out(real_chain: AnvilCh
 
 
 def test_a_rate_that_moves_every_five_hours_is_healthy(real_chain: AnvilChain, commands: Commands) -> None:
-    vault = vault_of(real_chain)
+    vault, token = staked_vault(real_chain)
     since = real_chain.now()
     for _ in range(6):
-        real_chain.send(vault.token.functions.mint(vault.address, 10**18))
+        real_chain.send(token.functions.mint(vault.address, 10**18))
         real_chain.warp(5 * HOUR - STEP)
     document = {
         "kind": "wrapper", "asset": "WSTETH", "quote": "USD", "rate": "erc4626", "address": vault.address,

@@ -21,7 +21,7 @@ from oracle_adapters.uniswap_v3 import Pool, mean_tick, read_pool
 from reports.cli import feeds as feeds_module
 from risk.market import MarketSnapshot
 from risk.settings import Settings
-from tests.onchain.chains import STEP, AnvilChain, Chain, own
+from tests.onchain.chains import STEP, AnvilChain, Chain, staked_vault
 from tests.onchain.deploy import Uniswap
 from tests.onchain.test_settings import HOUR, declared, settings_of, url_env
 from tests.onchain.test_uniswap_v3 import SPACING, made
@@ -168,14 +168,7 @@ def test_feeds_shows_it(chain: Chain, url_env: str, tmp_path: Path, monkeypatch:
 
 def test_a_caps_headroom_is_a_row(chain: Chain, url_env: str, tmp_path: Path) -> None:
     """Half a per cent above the rate; after a gift of a tenth it binds, and the loss is a share of the rate."""
-    token = chain.deploy(own("token"), "stETH", "stETH", 18)
-    vault = chain.deploy(own("vault"), token.address)
-    for function in (
-        token.functions.mint(chain.accounts[0], 10**30),
-        token.functions.approve(vault.address, 10**30),
-        vault.functions.deposit(10**21, chain.accounts[0]),
-    ):
-        chain.send(function)
+    vault, token = staked_vault(chain)
     taken = chain.now()
     for _ in range(3):
         chain.warp(HOUR)

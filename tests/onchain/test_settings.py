@@ -25,7 +25,7 @@ from risk.feed_settings import ChainlinkFeed, UniswapFeed
 from risk.market import MarketSnapshot, Verdict
 from risk.settings import Fetch, Settings, read_settings
 from tests.factories import _SETTINGS
-from tests.onchain.chains import AnvilChain, Chain, own
+from tests.onchain.chains import AnvilChain, Chain, own, staked_vault
 from tests.onchain.commands import URL_ENV, Commands
 from tests.onchain.deploy import Chainlink
 from tests.onchain.test_chainlink import Floor
@@ -68,14 +68,8 @@ def closes(snapshot: MarketSnapshot, asset: str) -> dict[int, float]:
 
 def test_a_wrappers_rate_times_a_price_is_a_price_in_dollars(chain: Chain, url_env: str, tmp_path: Path) -> None:
     """wstETH/USD = wstETH/stETH x stETH/USD: a vault in the place of wstETH, and Pyth's price of stETH."""
-    token, pyth = chain.deploy(own("token"), "stETH", "stETH", 18), chain.deploy(own("pyth"))
-    vault = chain.deploy(own("vault"), token.address)
-    for function in (
-        token.functions.mint(chain.accounts[0], 10**30),
-        token.functions.approve(vault.address, 10**30),
-        vault.functions.deposit(10**21, chain.accounts[0]),
-    ):
-        chain.send(function)
+    pyth = chain.deploy(own("pyth"))
+    vault, token = staked_vault(chain)
     start, expected, state = chain.now(), {}, (1000, 0)
     for number in range(6):
         chain.send(token.functions.mint(vault.address, 10**18))  # a thousandth more for each share
@@ -109,14 +103,7 @@ def test_a_wrappers_rate_times_a_price_is_a_price_in_dollars(chain: Chain, url_e
 @pytest.mark.parametrize("rate", ["wsteth", "steth_shares", "function"])
 def test_wrappers_tell_their_rate_as_declared(chain: Chain, url_env: str, rate: str, tmp_path: Path) -> None:
     """The vault has all these functions; a cap of 5 % a year keeps a gift of a tenth out, to the integer's digit."""
-    token = chain.deploy(own("token"), "stETH", "stETH", 18)
-    vault = chain.deploy(own("vault"), token.address)
-    for function in (
-        token.functions.mint(chain.accounts[0], 10**30),
-        token.functions.approve(vault.address, 10**30),
-        vault.functions.deposit(10**21, chain.accounts[0]),
-    ):
-        chain.send(function)
+    vault, token = staked_vault(chain)
     chain.warp(2 * HOUR)
     taken_at = chain.now()
     chain.send(token.functions.mint(vault.address, 10**20))

@@ -19,7 +19,7 @@ import numpy as np
 from oracle_adapters.feed import Feed
 from oracle_adapters.files import PriceFile
 from oracle_adapters.registry import open_feeds
-from tests.onchain.chains import InProcessChain, own
+from tests.onchain.chains import InProcessChain, own, staked_vault
 from tests.onchain.test_chainlink import Floor
 from tests.onchain.test_pyth_wrappers import ETH
 from tests.onchain.test_settings import HOUR, settings_of
@@ -96,14 +96,7 @@ class Product:
 def on_chain(chain: InProcessChain, setenv: Callable[[str, str], None]) -> Mapping[str, Product]:
     """Chainlink, Pyth, a wrapper and a pool, with eight hours of history."""
     rounds, pyth = Floor(chain), chain.deploy(own("pyth"))
-    token = chain.deploy(own("token"), "stETH", "stETH", 18)
-    vault = chain.deploy(own("vault"), token.address)
-    for function in (
-        token.functions.mint(chain.accounts[0], 10**30),
-        token.functions.approve(vault.address, 10**30),
-        vault.functions.deposit(10**21, chain.accounts[0]),
-    ):
-        chain.send(function)
+    vault, token = staked_vault(chain)
     pool, base, _ = made(chain, inverted=False)
     chain.warp(HOUR)
     start = chain.now()
