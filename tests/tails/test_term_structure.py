@@ -98,8 +98,9 @@ def test_monte_carlo_errors_stand_beside_the_figures() -> None:
     fall = next(f for f, _ in found if f.measure is Measure.VALUE_AT_RISK and f.side is Side.DOWN)
     density = np.exp(-0.5 * 2.3263**2) / np.sqrt(2 * np.pi) / 0.02
     assert fall.monte_carlo_error == pytest.approx(np.sqrt(0.99 * 0.01 / 50_000) / density, rel=0.3)
-    row = rows_of(model, FigureRequest((0.99,), (1, 4), 400, 1))[0]
-    assert row["shortfall_lower"] < row["expected_shortfall"] < row["shortfall_upper"] or row["horizon"] == DAY
+    for row in rows_of(model, FigureRequest((0.99,), (1, 4), 400, 1)):
+        if row["horizon"] == 4 * DAY:
+            assert row["shortfall_lower"] < row["expected_shortfall"] < row["shortfall_upper"], row["side"]
 
 
 def test_a_sample_with_few_bars_beyond_says_what_its_interval_is_worth() -> None:
