@@ -19,7 +19,7 @@ FIRST_SEED = 1000
 """Of the histories: none that was looked at while bands were made."""
 HISTORIES = 169
 INTRODUCTION = """Made by `python -m tools.build_interval_coverage {histories}` from histories with seeds {first}
-on, which were not looked at before.
+on, by which no band was chosen.
 
 Histories of daily closes are drawn from a known volatility model. riskcal sees the closes only, with the pooled prior
 of its vintages, calibrates GARCH-t on them (so short a history has no race) and derives parameters, with 50 posterior

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 from scipy.special import stdtrit
-from scipy.stats import binom
 from scipy.stats import t as student
 
 from risk.errors import DataError, RefusalError
@@ -370,7 +369,7 @@ def test_student_quantile_and_shortfall() -> None:
 def test_the_truth_wins_its_races(simulate: Simulate) -> None:
     """200 races each. GJR truth: gjr_t wins 80 % or more. Independent t returns: constant or ewma_t wins 80 % or more.
 
-    The bounds are the rates of 80 % less the binomial 0.1 % quantile.
+    Seeds are fixed, so counts are: 198 and 199 of 200 when this was written.
     """
     n = 200
     gjr = independent = 0
@@ -382,8 +381,8 @@ def test_the_truth_wins_its_races(simulate: Simulate) -> None:
         walk = walk_forward(y, ["constant_t", "garch_t", "gjr_t"], window=1000, refit_every=250)
         independent += race(walk).winner in ("constant_t", "ewma_t")
     print("gjr_t wins", gjr / n, "constant or ewma_t", independent / n)
-    assert gjr >= binom.ppf(0.001, n, 0.80)
-    assert independent >= binom.ppf(0.001, n, 0.80)
+    assert gjr >= 0.8 * n
+    assert independent >= 0.8 * n
 
 
 @pytest.mark.slow
